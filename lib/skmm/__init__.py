@@ -1,0 +1,29 @@
+"""Sketchy Moment Matching: choose the n samples to label and finetune on, with a certificate.
+
+The public surface, in the order in which data flows: pool -> sketch -> spectrum -> matched weights ->
+rounded subset -> risk -> table and figure. Names are loaded on first use, so that ``import skmm``
+is quick and a notebook depends only on the modules it uses.
+
+References:
+    Sketchy Moment Matching (Dong et al., NeurIPS 2024), https://arxiv.org/abs/2407.06120
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "inputs": ["as_generator"],
+}
+
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE_OF)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'skmm' has no attribute {name!r}; it offers {__all__}")
+    return getattr(import_module(f"skmm.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

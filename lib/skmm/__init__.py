@@ -1,8 +1,8 @@
 """Sketchy Moment Matching: choose the n samples to label and finetune on, with a certificate.
 
-The public surface, in the order in which data flows: pool -> sketch -> spectrum -> matched weights ->
-rounded subset -> risk -> table and figure. Names are loaded on first use, so that ``import skmm``
-is quick and a notebook depends only on the modules it uses.
+The public surface, in the order in which data flows: gradients -> sketch -> spectrum -> matched
+weights -> rounded subset -> training -> table and figure. Names are loaded on first use, so that
+``import skmm`` is quick and a notebook depends only on the modules it uses.
 
 References:
     Sketchy Moment Matching (Dong et al., NeurIPS 2024), https://arxiv.org/abs/2407.06120
@@ -12,6 +12,7 @@ from importlib import import_module
 
 _HOME = {
     "inputs": ["as_generator"],
+    "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
 }
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,4 +1,4 @@
-"""Checks at the public edge: bad input is named, with the value seen and what to do, before any work."""
+"""Checks at the public edge: bad input is named, with the value seen and what to do."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
     if array.dtype != np.float32:
         array = array.astype(np.float64, copy=False)
     array = np.ascontiguousarray(array)
-    # One pass without an [N, r] temporary: a sum is finite unless an entry is not, or it overflowed.
+    # One pass without an [N, r] temporary: a sum is finite unless an entry is not, or it overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = not np.isfinite(array.sum(axis=1, dtype=np.float64)).all()
     if suspect and not (finite := np.isfinite(array)).all():

@@ -1,0 +1,95 @@
+# `make` alone lists what there is to do. Everything installs itself into VENV on first use.
+
+VENV    ?= .venv
+PROFILE ?= default
+# Threads of linear algebra in each process: one, so that results do not depend on the core count.
+THREADS ?= 1
+JOBS    ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+PYTHON3 ?= python3
+ARGS    ?=
+
+PYTHON    := $(VENV)/bin/python
+INSTALLED := $(VENV)/.skmm-installed
+BUILD     := build/$(PROFILE)
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
+EXECUTED  := $(NOTEBOOKS:notebooks/%=$(BUILD)/%)
+
+# This checkout's modules win over those of whichever checkout the environment was installed for.
+export PYTHONPATH := $(CURDIR)/lib
+export OMP_NUM_THREADS := $(THREADS)
+export OPENBLAS_NUM_THREADS := $(THREADS)
+export MKL_NUM_THREADS := $(THREADS)
+export VECLIB_MAXIMUM_THREADS := $(THREADS)
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env figures executed test lint bench lock clean
+
+help: ## list the targets and the settings
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  Settings:  PROFILE=smoke|default|paper   size of the study        (now $(PROFILE))"
+	@echo "             VENV=folder                   environment to use       (now $(VENV))"
+	@echo "             JOBS=k                        processes side by side   (now $(JOBS))"
+	@echo "             THREADS=k                     threads of each process  (now $(THREADS))"
+	@echo '             ARGS="..."                    more arguments for pytest'
+
+env: $(INSTALLED) ## install the exact versions of requirements.lock into VENV
+
+# The stamp comes last, so an interrupted installation is taken up again.
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+	  $(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "skmm needs Python 3.11 or newer, but $(PYTHON3) is $$($(PYTHON3) --version 2>&1);" \
+	      "name another one with PYTHON3=..."; exit 1; }; \
+	  $(PYTHON3) -m venv "$(VENV)"; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "skmm needs Python 3.11 or newer, but $(VENV) holds $$($(PYTHON) --version);" \
+	    "remove it or name another folder with VENV=..."; exit 1; }
+	@echo "Installing requirements.lock into $(VENV): 2 to 3 minutes the first time"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
+	@touch $@
+
+figures: $(INSTALLED) ## execute the notebooks whose sources changed; tables and figures of PROFILE
+	@test -f notebooks/profiles/$(PROFILE).yaml || { \
+	  echo "no profile $(PROFILE) among: $(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))"; \
+	  exit 2; }
+	@test -n "$(NOTEBOOKS)" || { echo "no notebook notebooks/NN_name.ipynb to execute"; exit 2; }
+	@mkdir -p $(BUILD) && rm -f $(BUILD)/*.failed
+	@if $(MAKE) --question executed >/dev/null 2>&1; then \
+	  echo "Nothing to execute: all $(words $(NOTEBOOKS)) notebooks are up to date (profile $(PROFILE))"; \
+	else \
+	  $(MAKE) --keep-going --jobs=$(JOBS) executed || { \
+	    echo; cat $(BUILD)/*.failed 2>/dev/null; exit 1; }; \
+	  echo "All $(words $(NOTEBOOKS)) notebooks are executed (profile $(PROFILE))"; \
+	fi
+
+executed: $(EXECUTED)
+
+# An executed copy depends on its source, its parameters and the pinned versions, and by its
+# dependency file on the modules and the data that the last run used.
+$(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requirements.lock | $(INSTALLED)
+	@$(PYTHON) -m skmm.report.execution $< --profile $(PROFILE)
+
+-include $(EXECUTED:.ipynb=.d)
+
+test: $(INSTALLED) ## run the tests on all cores, with line coverage
+	@$(PYTHON) -m pytest -n $(JOBS) --cov=skmm $(ARGS)
+
+lint: $(INSTALLED) ## check style and format of modules, tests and notebooks
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+bench: $(INSTALLED) ## time selection and sketches; table and CSV in figures/bench
+	@$(PYTHON) benchmarks/bench.py --out figures/bench
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra test --extra study \
+	  --upgrade --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+clean: ## remove executed copies, logs and caches; keeps VENV, data and figures
+	@rm -rf build .pytest_cache .ruff_cache .coverage .coverage.*
+	@find lib tests -type d -name __pycache__ -prune -exec rm -rf {} +

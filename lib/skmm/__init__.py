@@ -12,7 +12,18 @@ from importlib import import_module
 
 _HOME = {
     "inputs": ["as_generator"],
+    "report.artifacts": ["Study"],
+    "report.methods": ["MethodStyle", "method_label", "method_styles"],
+    "report.style": ["plain_log", "plot_bands", "set_style"],
+    "report.tables": ["markdown_table"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
+    "spectrum": ["Spectrum", "intrinsic_dimension"],
+    "simplex": ["project_capped_simplex"],
+    "matching": ["RelaxedSelection", "match_moments", "moment_shares"],
+    "criteria": ["DiagonalShortfall"],
+    "rounding": ["exchange", "round_by_sampling", "round_to_top"],
+    "selectors": ["SELECTORS"],
+    "selection": ["Certificate", "Selection", "certify", "select"],
 }
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

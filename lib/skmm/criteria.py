@@ -59,6 +59,7 @@ class DiagonalShortfall(Criterion):
         self._workspace = np.empty_like(self._shares)
 
     def start(self, selected: NDArray[np.intp]) -> None:
+        """See `Criterion.start`."""
         self.selected = np.array(selected)
         self._total = self._shares[:, self.selected].sum(axis=1)
         self.value = 0.5 * float(np.sum(self._shortfall(self._total) ** 2))
@@ -67,6 +68,7 @@ class DiagonalShortfall(Criterion):
         return np.maximum(self._target - total / len(self.selected), 0.0)
 
     def replacements(self, position: int) -> NDArray[np.float64]:
+        """See `Criterion.replacements`."""
         left = self._total - self._shares[:, self.selected[position]]
         lack = self._shortfall(left)
         (short,) = np.nonzero(lack)  # the others stay covered whatever comes in
@@ -77,6 +79,7 @@ class DiagonalShortfall(Criterion):
         return 0.5 * np.einsum("jn,jn->n", gap, gap)
 
     def replace(self, position: int, sample: int) -> None:
+        """See `Criterion.replace`."""
         self.selected[position] = sample
         # Summed anew, so that no rounding error builds up over many moves.
         self._total = self._shares[:, self.selected].sum(axis=1)

@@ -1,0 +1,194 @@
+r"""One entry for all methods: features in, a subset and the certificate of how good it is out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from skmm.inputs import as_generator, check_budget, check_choice, check_integer, check_rows
+from skmm.selectors import SELECTORS, Pool
+from skmm.sketching import SKETCHES
+from skmm.spectrum import Spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    r"""How well a subset stands for its pool, measured in the sketch.
+
+    With :math:`P` the projector on the leading :math:`k = \min(\bar r, n)` eigenvectors of
+    :math:`\tilde\Sigma_S`, the theory bounds the excess risk by a variance and a bias term.
+
+    Attributes:
+        dimension: :math:`k`, the rank of :math:`P`.
+        slack: Achieved :math:`c_S`, the least with :math:`P(c_S \tilde\Sigma_S - \tilde\Sigma)P
+            \succeq 0`; the variance grows with it, 1 is a perfect match.
+        variance: :math:`\operatorname{tr}(\tilde\Sigma (P\tilde\Sigma_S P)^\dagger) / k`, the mean
+            price of a direction; excess risk is about ``variance * k * σ² / n``.
+        bias_share: :math:`\operatorname{tr}(\tilde\Sigma (I-P)) / \operatorname{tr}\tilde\Sigma`.
+        least_bias_share: The same for the best projector of rank :math:`k`.
+    """
+
+    dimension: int
+    slack: float
+    variance: float
+    bias_share: float
+    least_bias_share: float
+
+
+def certify(
+    rows: NDArray[np.floating], spectrum: Spectrum, indices: NDArray[np.intp]
+) -> Certificate:
+    r"""Measures how well ``rows[indices]`` stands for all ``rows``; costs ``n m² + m³``.
+
+    Args:
+        rows: Sketched rows, shape ``[N, m]``.
+        spectrum: Their spectrum.
+        indices: The subset, shape ``[n]``.
+
+    Returns:
+        The certificate; slack 1 and no bias for a pool of zero rows.
+    """
+    of_subset = Spectrum.of(rows[indices])
+    k = of_subset.leading(min(spectrum.intrinsic_dimension, len(indices)))
+    if spectrum.trace == 0.0:
+        return Certificate(0, 1.0, 1.0, 0.0, 0.0)
+    if k == 0:
+        return Certificate(0, np.inf, np.inf, 1.0, 1.0)
+    basis = of_subset.eigenvectors[:, :k]
+    # In this basis the subset's moment is diagonal: whitening it leaves a symmetric eigenproblem.
+    pool_factor = np.sqrt(spectrum.eigenvalues)[:, None] * (spectrum.eigenvectors.T @ basis)
+    kept = float(np.sum(pool_factor**2))
+    pool_factor /= np.sqrt(of_subset.eigenvalues[:k])
+    ratios = scipy.linalg.svdvals(pool_factor) ** 2
+    return Certificate(
+        dimension=k,
+        slack=float(ratios[0]),
+        variance=float(ratios.mean()),
+        bias_share=max(0.0, 1.0 - kept / spectrum.trace),
+        least_bias_share=float(spectrum.eigenvalues[k:].sum() / spectrum.trace),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    r"""A subset to label and finetune on. ``str(selection)`` is a readable certificate.
+
+    Attributes:
+        indices: Distinct samples, shape ``[n]``, in the order chosen.
+        weights: Training weights, shape ``[n]``, sum 1 (all :math:`1/n`: the theory's estimator).
+        method: Name of the selector.
+        N: Pool size.
+        m: Sketch size (``m = r``: no sketch).
+        objective: Relaxed objective of the selector, ``nan`` if it has none.
+        gap: Certified distance of ``objective`` from its minimum, ``nan`` if there is none.
+        certificate: How well the subset's second moment stands for the pool's.
+        seconds: Wall time of the selection, sketch included, certificate not.
+    """
+
+    indices: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    method: str
+    N: int
+    m: int
+    objective: float
+    gap: float
+    certificate: Certificate
+    seconds: float
+
+    @property
+    def slack(self) -> float:
+        """Achieved :math:`c_S`; see `Certificate`."""
+        return self.certificate.slack
+
+    @property
+    def bias_share(self) -> float:
+        r"""Trace share of :math:`\tilde\Sigma` that the subset leaves out; see `Certificate`."""
+        return self.certificate.bias_share
+
+    def __str__(self) -> str:
+        c = self.certificate
+        lines = [
+            f"{self.method}: {len(self.indices)} of {self.N} samples in {self.seconds:.3g} s",
+            f"  second moment in {self.m} dimensions, k = {c.dimension} leading directions",
+            f"  slack c_S = {c.slack:.3g} (1 is a perfect match)",
+            f"  variance {c.variance:.3g} x k/n per unit of noise",
+            f"  bias share {c.bias_share:.2e} (least possible at rank k: {c.least_bias_share:.2e})",
+        ]
+        if np.isfinite(self.objective):
+            lines.append(
+                f"  relaxed objective {self.objective:.3g}, at most {self.gap:.1g} too high"
+            )
+        return "\n".join(lines)
+
+
+def select(
+    features: ArrayLike,
+    n: int,
+    *,
+    method: str = "skmm",
+    rng: int | np.random.Generator,
+    m: int | None = None,
+    sketch: str = "gaussian",
+    **knobs: Any,
+) -> Selection:
+    r"""Chooses the ``n`` samples of a pool to label and finetune on.
+
+    All methods see the same sketch :math:`\tilde G = G\,\Gamma` for the same ``rng`` and ``m``, and
+    every subset is certified in it, so certificates of different methods compare.
+
+    Args:
+        features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients
+            (finetuning); a NumPy array, torch tensor or SciPy sparse matrix of real numbers.
+        n: Budget, in ``1..N``.
+        method: One of `skmm.SELECTORS`.
+        rng: Seed or generator; the same seed gives the same subset on any run.
+        m: Sketch size. Unless told, ``min(r, 512)``: rows of at most 512 entries are not sketched.
+            Time and memory grow as ``N m``; m should be a small multiple of the intrinsic
+            dimension that the certificate tells.
+        sketch: One of `skmm.SKETCHES`.
+        **knobs: What the method takes beyond this; an unknown one is an error that lists them.
+
+    Returns:
+        The subset and its certificate.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it and says what to do.
+
+    References:
+        Sketchy Moment Matching (Dong et al., 2024), https://arxiv.org/abs/2407.06120
+    """
+    check_choice(method, "method", SELECTORS)
+    check_choice(sketch, "sketch", SKETCHES)
+    chosen = SELECTORS[method]
+    if unknown := sorted(knobs.keys() - set(chosen.knobs)):
+        raise ValueError(
+            f"method {method!r} takes no {', '.join(unknown)}; "
+            f"it takes {', '.join(chosen.knobs) or 'no further knobs'}"
+        )
+    rng = as_generator(rng)
+    features = check_rows(features)
+    N, r = features.shape
+    n = check_budget(n, N)
+    m = min(r, 512) if m is None else m
+    check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
+    sketch_rng, method_rng = rng.spawn(2)
+    pool = Pool(features, m, sketch, sketch_rng)
+    begin = time.perf_counter()
+    choice = chosen.choose(pool, n, rng=method_rng, **knobs)
+    seconds = time.perf_counter() - begin
+    return Selection(
+        indices=choice.indices,
+        weights=np.full(n, 1.0 / n),
+        method=method,
+        N=N,
+        m=m,
+        objective=choice.objective,
+        gap=choice.gap,
+        certificate=certify(pool.sketched, pool.spectrum, choice.indices),
+        seconds=seconds,
+    )

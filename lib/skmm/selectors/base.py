@@ -1,0 +1,113 @@
+"""What every selector is: a function of a pool, a budget and a generator, kept in one registry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.sketching import SKETCHES
+from skmm.spectrum import Spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    r"""The pool of ``N`` samples, with its sketch and spectrum made once, when first asked for.
+
+    Attributes:
+        features: :math:`G`, shape ``[N, r]``, checked.
+        m: Sketch size; ``m = r`` means no sketch at all.
+        sketch: Name of the Johnson-Lindenstrauss map, one of `skmm.SKETCHES`.
+        rng: Generator that the map is drawn from.
+    """
+
+    features: NDArray[np.floating]
+    m: int
+    sketch: str
+    rng: np.random.Generator
+
+    @property
+    def N(self) -> int:
+        """Pool size."""
+        return len(self.features)
+
+    @cached_property
+    def sketched(self) -> NDArray[np.floating]:
+        r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``."""
+        r = self.features.shape[1]
+        if self.m == r:
+            return self.features
+        return SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)(self.features)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        r"""Spectrum of :math:`\tilde\Sigma`."""
+        return Spectrum.of(self.sketched)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    r"""What a selector returns.
+
+    Attributes:
+        indices: Distinct samples, shape ``[n]``, in the order chosen.
+        objective: What the selector minimised, at the relaxed solution, if it has one.
+        gap: Certified upper bound on ``objective`` minus its minimum.
+    """
+
+    indices: NDArray[np.intp]
+    objective: float = np.nan
+    gap: float = np.nan
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A selection method and what a user must know before choosing it.
+
+    Attributes:
+        name: The ``method`` that `skmm.select` takes.
+        choose: ``choose(pool, n, *, rng, **knobs) -> Choice``.
+        deterministic: Whether the subset depends on the pool and ``n`` alone, given the sketch.
+        needs: What it needs beyond features, such as ``labels``; empty if nothing.
+        cost: Order of its running time.
+        reference: Where the method is from.
+    """
+
+    name: str
+    choose: Callable[..., Choice]
+    deterministic: bool
+    needs: str
+    cost: str
+    reference: str
+    knobs: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self):
+        parameters = inspect.signature(self.choose).parameters.values()
+        knobs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rng")
+        object.__setattr__(self, "knobs", knobs)
+
+    @property
+    def summary(self) -> str:
+        """First line of the selector's docstring."""
+        return inspect.getdoc(self.choose).splitlines()[0]
+
+
+SELECTORS: dict[str, Selector] = {}
+"""All selectors by name."""
+
+
+def selector(
+    name: str, *, cost: str, reference: str, deterministic: bool = False, needs: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers ``choose(pool, n, *, rng, **knobs) -> Choice`` under ``name``; see `Selector`."""
+
+    def register(choose: Callable[..., Any]) -> Callable[..., Any]:
+        SELECTORS[name] = Selector(name, choose, deterministic, needs, cost, reference)
+        return choose
+
+    return register

@@ -87,7 +87,7 @@ def geometric_shares(K: int, smallest: float) -> Array:
             f"pass at most {1 / K:.4g}"
         )
     exponents = np.arange(K - 1, -1, -1)
-    if smallest * K > 1 - 1e-12:
+    if K == 1 or smallest * K > 1 - 1e-12:
         return np.full(K, 1 / K)
     # The ratio at which one term alone makes up the whole sum bounds the root from above.
     widest = smallest ** (-1 / (K - 1))
@@ -96,8 +96,8 @@ def geometric_shares(K: int, smallest: float) -> Array:
 
 
 def _sizes(N: int, shares: Array) -> NDArray[np.int64]:
-    """Returns whole cluster sizes that sum to N by largest remainders, none of them empty."""
-    exact = 1 + shares * N - shares * len(shares)
+    """Returns whole sizes that sum to N: one sample each, the rest shared by largest remainders."""
+    exact = 1 + shares * (N - len(shares))
     sizes = np.floor(exact).astype(np.int64)
     sizes[np.argsort(sizes - exact, kind="stable")[: N - sizes.sum()]] += 1
     return sizes

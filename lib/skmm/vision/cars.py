@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.io
-from numpy.typing import NDArray
 
 from skmm.inputs import check_choice
 from skmm.vision.folder import SETTING, data_folder
 from skmm.vision.images import ImageSet, decode
+from skmm.vision.matlab import read_mat
 
 CLASSES = 196
 IMAGES = {"train": 8144, "test": 8041}
 ANNOTATIONS = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
 CLASS_NAMES = "devkit/cars_meta.mat"
-STANDIN_MARK = "standin.json"
 BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+STANDIN_MARK = "standin.json"
+
 ADVICE = (
     f"point {SETTING} at a folder that holds a whole stanford_cars/, run `make data` to fetch one, "
     "or write a stand-in with skmm.vision.standin.write_standin"
@@ -54,9 +54,11 @@ def load_cars(data: str | os.PathLike | None = None, *, split: str) -> ImageSet:
     base = data_folder(data) / "stanford_cars"
     if not base.is_dir():
         raise FileNotFoundError(f"there is no folder {base}; {ADVICE}")
+    needed = [path for path in (CLASS_NAMES, ANNOTATIONS[split]) if not (base / path).is_file()]
+    _raise_if_any(base, [f"{base / path}: missing" for path in needed], FileNotFoundError)
     title, expected_classes, expected_images = _expected(base, split)
-    class_names = tuple(str(name) for name in _read_mat(base / CLASS_NAMES, "class_names"))
-    records = _read_mat(base / ANNOTATIONS[split], "annotations")
+    class_names = tuple(str(name) for name in read_mat(base / CLASS_NAMES, "class_names"))
+    records = read_mat(base / ANNOTATIONS[split], "annotations")
     for field in ("fname", "class"):
         if field not in (records.dtype.names or ()):
             raise ValueError(
@@ -94,18 +96,6 @@ def _expected(base: Path, split: str) -> tuple[str, int, int]:
         raise ValueError(
             f"{mark} does not read as the mark of a stand-in ({error}): remove {base} and write "
             "the stand-in again"
-        ) from error
-
-
-def _read_mat(path: Path, variable: str) -> NDArray:
-    if not path.is_file():
-        raise FileNotFoundError(f"the annotation file {path} is missing; {ADVICE}")
-    try:
-        return np.atleast_1d(scipy.io.loadmat(path, squeeze_me=True)[variable])
-    except Exception as error:  # a damaged .mat file raises whatever its bytes lead the reader to
-        raise ValueError(
-            f"{path} does not read as a MATLAB file with the variable {variable!r} ({error}): "
-            "fetch this file again, it is damaged or cut short"
         ) from error
 
 

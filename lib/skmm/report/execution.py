@@ -112,6 +112,7 @@ def _run_cells(notebook: Path, partial: Path, parameters: dict, failed: Path) ->
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     try:
         papermill.execute_notebook(
@@ -121,6 +122,7 @@ def _run_cells(notebook: Path, partial: Path, parameters: dict, failed: Path) ->
             cwd=str(notebook.parent),
             progress_bar=False,
             log_output=True,
+            config=Config(KernelManager={"transport_encryption": "auto"}),
         )
     except (PapermillExecutionError, DeadKernelError) as error:
         trace = "\n".join(getattr(error, "traceback", [])) or str(error)

@@ -21,35 +21,41 @@ def project_capped_simplex(y: NDArray[np.float64], n: int) -> NDArray[np.float64
 
     The shift :math:`\tau` is the root of a piecewise linear, decreasing function. Newton's method
     finds it in a few O(N) passes, since on the right piece one step is exact; a bracket guards it.
+    It lies within ``1/n`` below the n-th largest entry: measured from there, no digits are lost
+    however large the entries are.
 
     Args:
-        y: Any real vector, shape ``[N]``.
+        y: Any finite vector, shape ``[N]``.
         n: Budget, in ``1..N``.
 
     Returns:
         The projection, shape ``[N]``; its sum is 1 up to rounding.
 
     Raises:
-        ValueError: ``n`` is outside ``1..N``.
+        ValueError: ``n`` is outside ``1..N``, or an entry of ``y`` is not finite.
     """
+    y = np.asarray(y, dtype=np.float64)
     N = len(y)
     check_budget(n, N)
+    if not np.isfinite(y).all():
+        raise ValueError(f"y must be finite, got {y[~np.isfinite(y)][0]}; drop such entries")
     cap = 1.0 / n
     if n == N:
         return np.full(N, cap)
-    low, high = y.min() - cap, y.max()
-    tau = (y.sum() - 1.0) / N
+    offset = y - np.partition(y, N - n)[N - n]
+    low, high = -1.25 * cap, 0.25 * cap  # wider than need be, so that Newton may hit an end
+    tau = (offset.sum() - 1.0) / N
     for _ in range(200):
-        tau = tau if low <= tau <= high else 0.5 * (low + high)
-        shifted = y - tau
+        tau = tau if low < tau < high else 0.5 * (low + high)
+        shifted = offset - tau
         clipped = np.minimum(np.maximum(shifted, 0.0), cap)
         excess = clipped.sum() - 1.0
-        free = np.count_nonzero((shifted > 0.0) & (shifted < cap))
+        free = np.count_nonzero(clipped) - np.count_nonzero(shifted >= cap)
         if excess > 0:
             low = tau
         else:
             high = tau
-        if abs(excess) <= 4e-16 * max(free, 1) or high - low <= 1e-16 * max(abs(low), abs(high)):
+        if abs(excess) <= 4e-16 * max(free, 1) or high - low <= 1e-16 * cap:
             break
         tau = tau + excess / free if free else 0.5 * (low + high)
     return clipped

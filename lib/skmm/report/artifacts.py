@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skmm.report.files import sha256, write_whole
 from skmm.report.provenance import provenance
-from skmm.report.source import declared_parameters, read_notebook, source_digest
+from skmm.report.source import code_digest, declared_parameters, read_notebook
 from skmm.report.tables import markdown
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Study:
                 f"parameters must hold what {path} declares, got none for {', '.join(missing)}; "
                 "pass parameters=globals()"
             )
-        self._source = source_digest(notebook)
+        self._code = code_digest(notebook)
         self._parameters = {name: parameters[name] for name in sorted(declared)}
         self._files: dict[str, str] = {}
 
@@ -140,7 +140,7 @@ class Study:
         """
         record = provenance(
             notebook=self._notebook,
-            source=self._source,
+            code=self._code,
             parameters=self._parameters,
             data=data or {},
             files=self._files,
@@ -161,7 +161,7 @@ class Study:
         _check_tidy(frame)
         text = frame.to_csv(index=False, lineterminator="\n")
         self._write(f"{name}.csv", text)
-        return pd.read_csv(io.StringIO(text), float_precision="round_trip")
+        return pd.read_csv(io.StringIO(text))
 
     def _write(self, file: str, content: bytes | str) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_]*\.[a-z]+", file):
@@ -186,7 +186,7 @@ def _check_tidy(frame: pd.DataFrame) -> None:
             f"frame must not keep values in its index, got index {list(frame.index.names)}; "
             "call reset_index() first"
         )
-    for column in frame.select_dtypes("object"):
+    for column in frame.columns[[kind.kind == "O" for kind in frame.dtypes]]:
         for value in frame[column]:
             if hasattr(value, "__len__") and not isinstance(value, str):
                 raise ValueError(

@@ -35,7 +35,8 @@ def used_modules() -> dict[str, str]:
     """
     library = Path(skmm.__file__).parent.parent
     loaded = [module for name, module in sys.modules.items() if name.split(".")[0] == "skmm"]
-    paths = sorted(Path(module.__file__) for module in loaded if module is not None)
+    files = (getattr(module, "__file__", None) for module in loaded)
+    paths = sorted(Path(file) for file in files if file is not None)
     return {path.relative_to(library).as_posix(): sha256(path) for path in paths}
 
 
@@ -59,7 +60,7 @@ def data_digests(data: Mapping[str, str | Path], root: Path) -> dict[str, dict[s
 def provenance(
     *,
     notebook: str,
-    source: str,
+    code: str,
     parameters: Mapping[str, Any],
     data: Mapping[str, str | Path],
     files: Mapping[str, str],
@@ -70,7 +71,7 @@ def provenance(
 
     Args:
         notebook: name of the notebook.
-        source: digest of its cells' sources.
+        code: digest of its code cells.
         parameters: the values it ran with; ``profile`` among them.
         data: name -> file that it read.
         files: name -> digest of the files that it wrote.
@@ -78,7 +79,7 @@ def provenance(
         root: folder of the project; paths are relative to it.
     """
     return {
-        "notebook": {"name": notebook, "sha256": source},
+        "notebook": {"name": notebook, "code_sha256": code},
         "profile": parameters["profile"],
         "parameters": {key: value for key, value in parameters.items() if key != "profile"},
         "platform": f"{platform.system()} {platform.machine()}",

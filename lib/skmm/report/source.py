@@ -1,4 +1,4 @@
-"""A notebook's source: its cells, the parameters it declares, and a digest that ignores outputs."""
+"""A notebook's source: its cells, the parameters it declares, and a digest of its code."""
 
 import ast
 import json
@@ -41,7 +41,7 @@ def declared_parameters(notebook: nbformat.NotebookNode, name: str) -> dict[str,
     return parameters
 
 
-def source_digest(notebook: nbformat.NotebookNode) -> str:
-    """Returns the SHA-256 of all cells' types and sources: outputs and metadata do not count."""
-    cells = [[cell.cell_type, cell.source] for cell in notebook.cells]
-    return sha256(json.dumps(cells).encode())
+def code_digest(notebook: nbformat.NotebookNode) -> str:
+    """Returns the SHA-256 of the code cells' sources: prose and outputs change no result."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return sha256(json.dumps(code).encode())

@@ -1,0 +1,323 @@
+"""The folder of results: nothing lost, nothing mixed, the same bytes again."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+import skmm
+from skmm.report.tables import markdown
+
+
+@pytest.fixture
+def study(project, monkeypatch):
+    """A study of the notebook ``01_toy``, opened where the notebook lies."""
+    project.write_notebook("01_toy", parameters="seed = 0\nbudgets = [8, 16]")
+    monkeypatch.chdir(project.notebooks)
+    (project.root / "figures/01_toy/risk.png").unlink()
+    return open_study()
+
+
+def open_study():
+    values = {"seed": 7, "budgets": [8], "profile": "default", "unrelated": object()}
+    return skmm.Study("../figures/01_toy", parameters=values)
+
+
+@pytest.fixture
+def folder(project):
+    return project.root / "figures/01_toy"
+
+
+@pytest.fixture
+def trials(rng):
+    """Four methods, three budgets, five trials; ``risk`` spans all magnitudes a float has."""
+    keys = pd.MultiIndex.from_product(
+        [["skmm", "uniform", "mine", "yours"], [8, 16, 32], range(5)],
+        names=["method", "n", "trial"],
+    )
+    frame = keys.to_frame(index=False)
+    frame["risk"] = rng.standard_normal(len(frame)) * 10.0 ** rng.integers(-300, 300, len(frame))
+    return frame
+
+
+def test_table_reads_back_to_the_bit(study, folder, trials):
+    """The CSV is the truth: what is returned equals what was written, and what lies on disk."""
+    back = study.save_table("risk", trials)
+    pd.testing.assert_frame_equal(back, trials, check_exact=True)
+    content = (folder / "risk.csv").read_bytes()
+    assert b"\r" not in content
+    study.save_table("again", back)
+    assert (folder / "again.csv").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"n": []}), "must have rows"),
+        (pd.DataFrame([[1, 2]], columns=["n", "n"]), "one plain name a column"),
+        (pd.DataFrame({("a", "b"): [1]}), "one plain name a column"),
+        (pd.DataFrame({"n": [1]}, index=pd.Index([1], name="trial")), "reset_index"),
+        (pd.DataFrame({"n": [1, 2]}).set_index([[0, 1], [0, 1]]), "reset_index"),
+        (pd.DataFrame({"picks": [[1, 2], [3]]}), "list in column 'picks'"),
+        (pd.DataFrame({"n": [1], "solver_seconds": [0.1]}), "save_times"),
+    ],
+)
+def test_table_must_be_tidy(study, folder, frame, message):
+    with pytest.raises(ValueError, match=message):
+        study.save_table("risk", frame)
+    assert not list(folder.iterdir())
+
+
+def test_times_have_files_of_their_own(study, folder):
+    study.save_times("selection", pd.DataFrame({"n": [8], "seconds": [0.25]}))
+    assert (folder / "times_selection.csv").read_text() == "n,seconds\n8,0.25\n"
+    with pytest.raises(ValueError, match="ends with 'seconds'"):
+        study.save_times("selection", pd.DataFrame({"n": [8]}))
+
+
+@pytest.mark.parametrize("name", ["Risk", "a/b", "../risk", "", "risk.final", "_risk"])
+def test_name_stays_in_the_folder(study, folder, name):
+    with pytest.raises(ValueError, match="lower-case letters"):
+        study.save_markdown(name, "text")
+    assert not list(folder.iterdir())
+
+
+def draw(seed=0):
+    skmm.set_style()
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.scatter(*np.random.default_rng(seed).standard_normal((2, 50)), label="$x$")
+    ax.legend()
+    return fig
+
+
+def test_figure_has_the_same_bytes_again(study, folder):
+    """Neither dates nor versions get into a figure; its data do."""
+    kinds = ("png", "pdf")
+    content = []
+    for seed in (0, 0, 1):
+        study.save_figure("risk", draw(seed))
+        content.append([(folder / f"risk.{kind}").read_bytes() for kind in kinds])
+    assert content[0] == content[1]
+    assert all(one != other for one, other in zip(content[0], content[2], strict=True))
+    assert not any(word in b"".join(content[0]) for word in (b"Matplotlib", b"CreationDate"))
+
+
+def test_large_figure_is_refused_and_nothing_written(study, folder, rng):
+    fig, ax = plt.subplots()
+    ax.imshow(rng.random((600, 800)))
+    with pytest.raises(ValueError, match=r"at most 200 kB, got \d+ kB at dpi=180; draw fewer"):
+        study.save_figure("noise", fig)
+    with pytest.raises(ValueError, match="got dpi=300"):
+        study.save_figure("noise", fig, dpi=300)
+    assert not list(folder.iterdir())
+
+
+def test_provenance_holds_what_the_results_depend_on(study, folder, project, trials):
+    """Declared parameters with the values in force, and digests that anyone can recompute."""
+    data = project.root / "data" / "pool.bin"
+    data.parent.mkdir()
+    data.write_bytes(b"pool")
+    study.save_table("risk", trials)
+    study.close(data={"pool": "../data/pool.bin"})
+    text = (folder / "provenance.json").read_text()
+    record = json.loads(text)
+    assert record["notebook"]["name"] == "01_toy"
+    assert record["profile"] == "default"
+    assert record["parameters"] == {"budgets": [8], "seed": 7}
+    digest = hashlib.sha256(b"pool").hexdigest()
+    assert record["data"] == {"pool": {"sha256": digest, "path": "data/pool.bin"}}
+    assert record["files"] == {
+        "risk.csv": hashlib.sha256((folder / "risk.csv").read_bytes()).hexdigest()
+    }
+    assert record["versions"]["numpy"] == np.__version__
+    assert record["wall_seconds"] >= 0
+    assert str(project.root) not in text
+
+
+def test_data_outside_the_project_leaves_no_path(study, folder, tmp_path):
+    (tmp_path / "pool.bin").write_bytes(b"pool")
+    study.close(data={"pool": tmp_path / "pool.bin"})
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["data"]["pool"].keys() == {"sha256"}
+
+
+def test_missing_data_is_an_error(study, folder):
+    with pytest.raises(ValueError, match=r"got 'pool': 'gone\.bin'"):
+        study.close(data={"pool": "gone.bin"})
+    assert not (folder / "provenance.json").exists()
+
+
+def test_folder_never_mixes_two_runs(study, folder):
+    """Files of an earlier run go, except those told to keep; strangers and folders stay."""
+    study.save_markdown("old", "text")
+    study.save_markdown("kept", "text")
+    study.save_markdown("both", "first")
+    study.close()
+    (folder / "notes.txt").touch()
+    (folder / "raw").mkdir()
+    again = open_study()
+    again.save_markdown("both", "second")
+    again.save_markdown("new", "text")
+    again.close(keep=["kept.md"])
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"both.md", "new.md", "kept.md", "notes.txt", "raw", "provenance.json"}
+    assert (folder / "both.md").read_text() == "second\n"
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["files"].keys() == {"both.md", "new.md"}
+
+
+def test_study_belongs_to_a_notebook_and_its_parameters(study):
+    with pytest.raises(ValueError, match=r"no 09_other\.ipynb in notebooks"):
+        skmm.Study("../figures/09_other", parameters={})
+    with pytest.raises(ValueError, match="got none for budgets, profile"):
+        skmm.Study("../figures/01_toy", parameters={"seed": 0})
+
+
+# Tables are drawn from tidy frames.
+
+
+@pytest.fixture
+def known():
+    """Means 1, 2, 2 and 3 at n = 8, and one trial of one method at n = 16."""
+    rows = [("uniform", 2.0), ("skmm", 1.0), ("mine", 2.001), ("a|b", 3.0)]
+    tidy = [(name, 8, trial, mean + trial) for name, mean in rows for trial in (-1, 0, 1)]
+    return pd.DataFrame([*tidy, ("skmm", 16, 0, 5e-4)], columns=["method", "n", "trial", "risk"])
+
+
+def test_table_ranks_what_it_prints(known):
+    """Best bold, second underlined, ties alike, absent cells dashed, one trial without spread."""
+    text = skmm.markdown_table(known, values="risk", notation="fixed", digits=1)
+    assert text.splitlines() == [
+        "| method | n = 8 | n = 16 |",
+        "| --- | ---: | ---: |",
+        "| Uniform | <u>2.0 ± 1.0</u> | – |",
+        "| SkMM | **1.0 ± 1.0** | **0.0** |",
+        "| mine | <u>2.0 ± 1.0</u> | – |",
+        r"| a\|b | 3.0 ± 1.0 | – |",
+    ]
+
+
+def test_table_in_scientific_notation_shares_the_exponent(known):
+    known["risk"] *= 1e-3
+    text = skmm.markdown_table(known, values="risk", best="max", order=["skmm", "a|b"])
+    assert text.splitlines()[2:] == [
+        "| SkMM | <u>(1.00 ± 1.00)e-3</u> | **5.00e-7** |",
+        r"| a\|b | **(3.00 ± 1.00)e-3** | – |",
+    ]
+
+
+def test_scale_is_a_factor(known):
+    """Scaling the values and asking for a scale give the same table; no best, no marks."""
+    scaled = known.assign(risk=100 * known["risk"])
+    knobs = {"values": "risk", "notation": "fixed", "best": "none"}
+    text = skmm.markdown_table(known, scale=100, **knobs)
+    assert text == skmm.markdown_table(scaled, **knobs)
+    assert "**" not in text
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"values": "loss"}, "a column 'loss'"),
+        ({"values": "risk", "best": "least"}, "best must be one of"),
+        ({"values": "risk", "notation": "hex"}, "notation must be one of"),
+    ],
+)
+def test_table_refuses_unknown_knobs(known, knobs, message):
+    with pytest.raises(ValueError, match=message):
+        skmm.markdown_table(known, **knobs)
+
+
+def test_frame_prints_as_it_stands(study, folder):
+    frame = pd.DataFrame({"name": ["a"], "n": [1000000], "risk": [1 / 3]})
+    shown = study.save_markdown("plain", frame)
+    expected = "| name | n | risk |\n| --- | ---: | ---: |\n| a | 1000000 | 0.3333 |"
+    assert shown.data == markdown(frame) == expected
+    assert (folder / "plain.md").read_text() == expected + "\n"
+
+
+# Figures tell methods apart in the same way everywhere.
+
+
+def test_known_methods_look_the_same_in_any_company():
+    """A style depends on the name alone; no two methods of the library share colour and marker."""
+    names = list(skmm.SELECTORS)
+    styles = skmm.method_styles(names)
+    looks = {(style.color, style.marker) for style in styles.values()}
+    assert len(looks) == len(names)
+    for name in names:
+        assert skmm.method_styles(["stranger", name])[name] == styles[name]
+
+
+def test_unknown_methods_get_looks_of_their_own():
+    names = [*skmm.SELECTORS, "a", "b", "c"]
+    styles = skmm.method_styles(names)
+    assert len({(style.color, style.marker) for style in styles.values()}) == len(names)
+    assert styles["a"].label == skmm.method_label("a") == "a"
+
+
+@pytest.mark.parametrize(
+    ("band", "center", "low", "high"),
+    [
+        ("range", np.median, np.min, np.max),
+        ("quartiles", np.median, lambda x: np.quantile(x, 0.25), lambda x: np.quantile(x, 0.75)),
+        (
+            "std",
+            np.mean,
+            lambda x: np.mean(x) - np.std(x, ddof=1),
+            lambda x: np.mean(x) + np.std(x, ddof=1),
+        ),
+    ],
+)
+def test_bands_are_what_the_legend_says(rng, band, center, low, high):
+    """Line and band equal the statistics of the trials, whatever the order of the rows."""
+    risk = rng.lognormal(size=(3, 5))
+    frame = pd.DataFrame(
+        [("skmm", n, x) for n, row in zip((8, 16, 32), risk, strict=True) for x in row],
+        columns=["method", "n", "risk"],
+    ).sample(frac=1, random_state=0)
+    _, ax = plt.subplots()
+    caption = skmm.plot_bands(ax, frame, y="risk", band=band)
+    (line,) = ax.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), (8, 16, 32))
+    np.testing.assert_allclose(line.get_ydata(), [center(row) for row in risk], rtol=1e-12)
+    edge = ax.collections[0].get_paths()[0].vertices
+    for n, row in zip((8, 16, 32), risk, strict=True):
+        at_n = edge[edge[:, 0] == n, 1]
+        np.testing.assert_allclose([at_n.min(), at_n.max()], [low(row), high(row)], rtol=1e-12)
+    assert caption.endswith("of 5 trials")
+    assert ax.get_legend().get_title().get_text() == caption
+
+
+def test_bands_name_unequal_numbers_of_trials_and_missing_columns(known):
+    _, ax = plt.subplots()
+    caption = skmm.plot_bands(ax, known, y="risk", legend=False)
+    assert caption == "median and range of 1–3 trials"
+    assert ax.get_legend() is None
+    with pytest.raises(ValueError, match="a column 'loss'"):
+        skmm.plot_bands(ax, known, y="loss")
+    with pytest.raises(ValueError, match="band must be one of quartiles, range, std"):
+        skmm.plot_bands(ax, known, y="risk", band="sem")
+
+
+def test_log_axes_have_plain_labels():
+    """Budgets are labelled where they lie, powers of ten in full, and nothing between them."""
+    fig, ax = plt.subplots()
+    ax.plot([48, 1600], [1e-3, 1e2])
+    skmm.plain_log(ax.xaxis, [48, 400, 1600])
+    skmm.plain_log(ax.yaxis)
+    fig.canvas.draw()
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert [label.get_text() for label in ax.get_xticklabels(which="both")] == ["48", "400", "1600"]
+    shown = {label.get_text() for label in ax.get_yticklabels(which="both")}
+    assert {"0.001", "0.1", "10"} <= shown
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+    plt.rcdefaults()

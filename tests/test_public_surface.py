@@ -1,0 +1,75 @@
+"""The public surface: lazy, complete, documented."""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import skmm
+
+LIBRARY = Path(skmm.__file__).parent
+MODULES = sorted(LIBRARY.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", skmm.__all__)
+def test_name_resolves_where_the_table_says(name):
+    """A public name is defined in the module that the table gives for it, not passed on by it."""
+    value = getattr(skmm, name)
+    module = f"skmm.{skmm._MODULE_OF[name]}"
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert inspect.getdoc(value), f"skmm.{name} has no docstring"
+        assert value.__module__.startswith(module)
+    else:
+        assert vars(import_module(module))[name] is value
+
+
+def test_each_name_has_one_home():
+    listed = [name for names in skmm._HOME.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert dir(skmm) == skmm.__all__ == sorted(listed)
+
+
+def test_unknown_name_says_what_there_is():
+    with pytest.raises(AttributeError, match=r"no attribute 'no_such_name'.*Study"):
+        skmm.no_such_name  # noqa: B018
+
+
+def loaded_after(statement):
+    """Modules that a fresh interpreter has loaded after ``statement``."""
+    program = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(LIBRARY.parent)},
+    )
+    return set(done.stdout.split())
+
+
+def test_import_is_lazy():
+    """The bare import loads no other module, so a notebook depends on what it uses alone."""
+    loaded = loaded_after("import skmm")
+    assert {name for name in loaded if name.startswith("skmm")} == {"skmm"}
+    assert not loaded & {"numpy", "scipy", "torch", "matplotlib", "pandas"}
+
+
+def test_selection_needs_no_study_package():
+    """Selecting works where only the four core packages are installed."""
+    loaded = loaded_after(
+        "import skmm, numpy; skmm.select(numpy.eye(6) + 1, 2, method='uniform', rng=0)"
+    )
+    assert not loaded & {"matplotlib", "pandas", "seaborn", "papermill", "cvxpy", "sklearn", "yaml"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_module_is_short_and_documented(path):
+    """A module fits in one sitting, below 300 lines, and opens with what it is about."""
+    source = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(source))
+    assert len(source.splitlines()) < 300

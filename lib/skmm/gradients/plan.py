@@ -1,0 +1,111 @@
+"""Which way each parameter's gradients are computed, decided on two samples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradients
+from skmm.gradients.layers import Recorder, add_gradients, closed_form_layers, residuals_at
+from skmm.gradients.rows import FormedGradients
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The way for each parameter, fastest first.
+
+    Attributes:
+        layers: Layers with a closed form, and their parameters.
+        vmapped: Parameters for ``torch.func``.
+        looped: Parameters that need one backward pass a sample.
+    """
+
+    layers: dict[nn.Module, dict[str, str]]
+    vmapped: list[str]
+    looped: list[str]
+
+
+def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -> Plan:
+    """Chooses, for each parameter, the fastest way that reproduces plain backpropagation.
+
+    A closed form can be wrong without a sign of it: the weight may be used outside its layer (as
+    attention does with its output projection), the batch may not come first, or the input may be
+    overwritten. So each way is tried on up to two samples and kept where it agrees with one backward
+    pass a sample, to the square root of the precision. This takes as much memory as gradients of two
+    samples.
+
+    Args:
+        model: In eval mode, with just these parameters requiring gradients.
+        shapes: Parameters and their shapes.
+        x: Up to two inputs, batch first.
+
+    Raises:
+        ValueError: the outputs do not depend on the parameters, or have the wrong shape.
+    """
+    outputs = as_matrix(model(x), len(x))
+    if not outputs.requires_grad:
+        raise ValueError(f"model's outputs do not depend on parameters {list(shapes)}")
+    C = outputs.shape[1]
+    # Another one for each sample: a layer that takes tokens for samples could not be told otherwise.
+    spread = torch.linspace(-1, 1, len(x) * C, dtype=outputs.dtype, device=x.device)
+    residual = spread.view(len(x), C)
+    truth = looped_gradients(model, list(shapes), x, residual)
+
+    layers = closed_form_layers(model, shapes)
+    formed = _formed_gradients(model, layers, shapes, x, residual)
+    closed = {name for name in shapes if name in formed and _agree(formed[name], truth[name])}
+    # A layer's parameters share its calls, but not their fate: weights may be tied, biases not.
+    kept = {
+        layer: {leaf: name for leaf, name in held.items() if name in closed}
+        for layer, held in layers.items()
+    }
+    rest = [name for name in shapes if name not in closed]
+    vmapped = _vmappable(model, rest, x, residual, truth)
+    looped = [name for name in rest if name not in vmapped]
+    if looped:
+        warnings.warn(
+            f"torch.func cannot differentiate {', '.join(looped)}: one backward pass a sample instead",
+            stacklevel=3,
+        )
+    return Plan({layer: held for layer, held in kept.items() if held}, vmapped, looped)
+
+
+def _formed_gradients(
+    model: nn.Module,
+    layers: dict[nn.Module, dict[str, str]],
+    shapes: dict[str, tuple[int, ...]],
+    x: Tensor,
+    residual: Tensor,
+) -> dict[str, Tensor]:
+    with Recorder(layers) as recorder:
+        outputs = model(x)
+    calls = recorder.calls
+    if not calls:
+        return {}
+    into = FormedGradients(shapes, dtype=outputs.dtype, device=x.device).start(len(x))
+    deltas = residuals_at(calls, outputs, residual, keep=False)
+    for call, delta in zip(calls, deltas, strict=True):
+        # The batch must come first at this layer too, or there is no closed form to check.
+        if delta is not None and len(call.x) == len(x) == len(delta):
+            add_gradients(call.layer, layers[call.layer], call.x, delta, into)
+    return into.blocks
+
+
+def _agree(gradients: Tensor, truth: Tensor) -> bool:
+    tolerance = torch.finfo(truth.dtype).eps ** 0.5
+    return bool((gradients - truth).norm() <= tolerance * truth.norm())
+
+
+def _vmappable(
+    model: nn.Module, names: list[str], x: Tensor, residual: Tensor, truth: dict[str, Tensor]
+) -> list[str]:
+    if not names:
+        return []
+    try:
+        gradients = vmapped_gradients(model, names, x, residual)
+    except RuntimeError:
+        return []
+    return [name for name in names if _agree(gradients[name], truth[name])]

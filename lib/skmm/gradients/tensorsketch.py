@@ -1,0 +1,132 @@
+"""A sketch of matrices that never forms the outer product it sketches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skmm.inputs import as_generator, check_integer
+
+
+def _balanced_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Assigns ``d`` coordinates to ``m`` buckets, none two more than another; one to one if d <= m."""
+    rounds = -(-d // m)
+    return np.concatenate([rng.permutation(m) for _ in range(rounds)])[:d]
+
+
+def _signs(d: int, rng: np.random.Generator) -> NDArray[np.int8]:
+    return rng.integers(0, 2, size=d, dtype=np.int8) * np.int8(2) - np.int8(1)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSketch:
+    r"""The block of :math:`\Gamma` for one parameter, seen as a matrix ``[d, e]``.
+
+    Entry ``(o, i)`` of the gradient goes, with a random sign, to one of the ``m`` coordinates:
+
+    .. math:: \Gamma_{(o,i),\,j} = \sigma_o \tau_i \,\mathbf 1[\,h_o + k_i \equiv j \bmod m\,]
+
+    The sketch of an outer product :math:`\delta a^\top` is then the circular convolution of the hashed
+    :math:`\delta` with the hashed :math:`a`, and a Fourier transform makes it a product:
+    :math:`O(d + e + m \log m)` instead of :math:`O(d\,e)`, and the map itself is ``d + e`` numbers.
+
+    Hashes are balanced, and one to one where a side is at most ``m``. Inner products are unbiased,
+    :math:`\mathbb E\,\Gamma\Gamma^\top = I`, and for every gradient ``g``
+
+    .. math:: \operatorname{Var} \|g\,\Gamma\|^2
+        \le \frac{2}{m}\,\bigl(1 + \mathbf 1[d > m] + \mathbf 1[e > m]\bigr)\,\|g\|^4
+        + O(m^{-2})
+
+    which is the Gaussian map's variance where both sides fit into ``m``, and at most three times that;
+    the product of two dense sign maps has up to :math:`8/m`.
+
+    Attributes:
+        shape: The parameter's shape; its first axis is ``d``, the others together ``e``.
+        m: Sketch size.
+        row_buckets: :math:`h`, shape ``[d]``, with signs :math:`\sigma` in ``row_signs``.
+        column_buckets: :math:`k`, shape ``[e]``, with signs :math:`\tau` in ``column_signs``.
+
+    References:
+        Pham and Pagh, Fast and scalable polynomial kernels via explicit feature maps (KDD 2013)
+    """
+
+    shape: tuple[int, ...]
+    m: int
+    row_buckets: NDArray[np.int64]
+    row_signs: NDArray[np.int8]
+    column_buckets: NDArray[np.int64]
+    column_signs: NDArray[np.int8]
+
+    @classmethod
+    def draw(cls, shape: tuple[int, ...], m: int, *, rng: int | np.random.Generator) -> Self:
+        """Draws the block for a parameter of this ``shape``.
+
+        Raises:
+            ValueError: ``m`` is below 1.
+        """
+        check_integer(m, "m", low=1, hint="it is the sketch size")
+        rng = as_generator(rng)
+        d = shape[0] if shape else 1
+        e = math.prod(shape[1:])
+        rows = _balanced_buckets(d, m, rng), _signs(d, rng)
+        return cls(tuple(shape), m, *rows, _balanced_buckets(e, m, rng), _signs(e, rng))
+
+    @property
+    def r(self) -> int:
+        """Entries of the parameter."""
+        return math.prod(self.shape)
+
+    @property
+    def buckets(self) -> NDArray[np.int64]:
+        """The coordinate each entry goes to, shape ``[r]``."""
+        return ((self.row_buckets[:, None] + self.column_buckets) % self.m).ravel()
+
+    @property
+    def signs(self) -> NDArray[np.int8]:
+        """The sign each entry gets, shape ``[r]``."""
+        return (self.row_signs[:, None] * self.column_signs).ravel()
+
+    def matrix(self) -> NDArray[np.float64]:
+        r"""Returns :math:`\Gamma`, shape ``[r, m]``: for small parameters only."""
+        matrix = np.zeros((self.r, self.m))
+        matrix[np.arange(self.r), self.buckets] = self.signs
+        return matrix
+
+
+class Fold:
+    """Adds signed coordinates into buckets: a gather and a sum, so the bits do not depend on threads.
+
+    A scatter would add in no fixed order on a GPU; the table holds the sources of each bucket instead,
+    padded with weight zero to the fullest bucket.
+    """
+
+    def __init__(
+        self,
+        buckets: NDArray[np.int64],
+        signs: NDArray[np.int8],
+        m: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        counts = np.bincount(buckets, minlength=m)
+        order = np.argsort(buckets, kind="stable")
+        slot = np.arange(len(buckets)) - np.repeat(np.cumsum(counts) - counts, counts)
+        table = np.zeros((counts.max(), m), np.int64)
+        weight = np.zeros((counts.max(), m), np.int8)
+        table[slot, buckets[order]] = order
+        weight[slot, buckets[order]] = signs[order]
+        self._sources = torch.as_tensor(table.ravel(), device=device)
+        self._weight = torch.as_tensor(weight, device=device).to(dtype).unsqueeze(-1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Folds ``x``, shape ``[B, d, P]``, along its middle axis to ``[B, m, P]``."""
+        depth, m, _ = self._weight.shape
+        gathered = x.index_select(1, self._sources).view(len(x), depth, m, x.shape[2])
+        return gathered.mul_(self._weight).sum(1)

@@ -1,0 +1,270 @@
+"""Sketched rows against a slow loop: for every layer, every batch size, one map."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skmm.gradients import GradientSketch, sketched_gradients
+from skmm.gradients.parameters import frozen
+from skmm.gradients.plan import make_plan
+
+CLASSES, M, N = 5, 32, 71
+
+
+class Applied(nn.Module):
+    """``function(layers..., x)``: for models that are no chain of layers."""
+
+    def __init__(self, function, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, *self.layers)
+
+
+def image(*layers):
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(CLASSES))
+
+
+def tokens(*layers):
+    return Applied(
+        lambda x, body, head: head(body(x).mean(1)), nn.Sequential(*layers), nn.LazyLinear(CLASSES)
+    )
+
+
+def conv(*sizes, **options):
+    return image(nn.Conv2d(*sizes, **options), nn.Tanh())
+
+
+def shortcut():
+    """A residual block as torchvision writes it: sums and activations in place."""
+    inner = nn.Conv2d(12, 12, 3, padding=1), nn.BatchNorm2d(12), nn.BatchNorm2d(12)
+    block = Applied(
+        lambda x, c, n1, n2: F.relu(n2(c(F.relu_(n1(x)))).add_(x), inplace=True), *inner
+    )
+    return image(nn.Conv2d(4, 12, 1), block)
+
+
+def tied():
+    a, b = nn.Linear(24, 24), nn.Linear(24, 24, bias=False)
+    b.weight = a.weight
+    return nn.Sequential(a, nn.Tanh(), b, nn.Linear(24, CLASSES))
+
+
+def twice():
+    return Applied(
+        lambda x, a, b: b(torch.tanh(a(torch.tanh(a(x))))),
+        nn.Linear(24, 24),
+        nn.Linear(24, CLASSES),
+    )
+
+
+def outside():
+    """Uses a layer's weight without calling the layer, and one both ways."""
+    return Applied(
+        lambda x, a, b, c: c(F.linear(torch.tanh(b(torch.tanh(x @ a.weight))), b.weight)),
+        nn.Linear(24, 24, bias=False),
+        nn.Linear(24, 24),
+        nn.Linear(24, CLASSES),
+    )
+
+
+def attention():
+    return Applied(
+        lambda x, a, b: b(a(x, x, x, need_weights=False)[0].mean(1)),
+        nn.MultiheadAttention(8, 2, batch_first=True),
+        nn.Linear(8, CLASSES),
+    )
+
+
+VECTORS, IMAGES, TOKENS, WORDS = (24,), (4, 5, 6), (3, 8), "words"
+MODELS = {
+    "linear": (lambda: nn.Linear(24, CLASSES), VECTORS),
+    "mlp": (lambda: nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, CLASSES)), VECTORS),
+    "linear over tokens": (lambda: tokens(nn.Linear(8, 40), nn.Tanh(), nn.Linear(40, 40)), TOKENS),
+    "linear over a grid": (
+        lambda: Applied(lambda x, a: a(x).mean((1, 2)), nn.Linear(6, CLASSES)),
+        IMAGES,
+    ),
+    "conv": (lambda: conv(4, 7, 3), IMAGES),
+    "conv 1x1": (lambda: conv(4, 7, 1, stride=2, bias=False), IMAGES),
+    "conv, few positions": (lambda: conv(4, 40, 4, stride=2), IMAGES),
+    "conv, stride and padding": (lambda: conv(4, 6, (3, 2), stride=(2, 1), padding=(1, 2)), IMAGES),
+    "conv, dilation": (lambda: conv(4, 6, 3, dilation=2, padding=2), IMAGES),
+    "conv, same": (lambda: conv(4, 6, (2, 3), padding="same", dilation=(1, 2)), IMAGES),
+    "conv, circular": (lambda: conv(4, 6, 3, padding=(2, 1), padding_mode="circular"), IMAGES),
+    "conv, groups": (lambda: conv(4, 6, 3, groups=2), IMAGES),
+    "conv, groups, few positions": (lambda: conv(4, 48, 4, groups=2, stride=2), IMAGES),
+    "conv, depthwise": (lambda: conv(4, 8, 3, groups=4, padding=1), IMAGES),
+    "batch norm": (lambda: nn.Sequential(nn.BatchNorm1d(24), nn.Linear(24, CLASSES)), VECTORS),
+    "batch norm, in place": (
+        lambda: image(nn.Conv2d(4, 9, 1), nn.BatchNorm2d(9), nn.ReLU6(True)),
+        IMAGES,
+    ),
+    "shortcut": (shortcut, IMAGES),
+    "tied": (tied, VECTORS),
+    "called twice": (twice, VECTORS),
+    "used outside the layer": (outside, VECTORS),
+    "layer norm": (lambda: tokens(nn.Linear(8, 8), nn.LayerNorm(8)), TOKENS),
+    "group norm": (lambda: image(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6), nn.PReLU(6)), IMAGES),
+    "conv 1d": (lambda: tokens(nn.Conv1d(3, 6, 3, padding=1), nn.Tanh()), TOKENS),
+    "transposed conv": (lambda: image(nn.ConvTranspose2d(4, 3, 2)), IMAGES),
+    "embedding": (lambda: tokens(nn.Embedding(11, 6)), WORDS),
+    "attention": (attention, TOKENS),
+    "gru": (
+        lambda: Applied(
+            lambda x, a, b: b(a(x)[0].mean(1)),
+            nn.GRU(8, 4, batch_first=True),
+            nn.Linear(4, CLASSES),
+        ),
+        TOKENS,
+    ),
+}
+
+
+def built(name, N=N):
+    """A model in double precision with statistics unlike 0 and 1, inputs and labels."""
+    make, shape = MODELS[name]
+    torch.manual_seed(0)
+    x = (
+        torch.randint(0, 11, (N, 4))
+        if shape == WORDS
+        else torch.randn(N, *shape, dtype=torch.float64)
+    )
+    model = make().double()
+    model.eval()(x[:2])  # lazy layers find their width
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for buffer in (module.running_mean, module.running_var, module.weight, module.bias):
+                buffer.data.uniform_(0.5, 1.5)
+    return model, x, torch.randint(0, CLASSES, (N,))
+
+
+def slow_gradients(model, x, y):
+    """One backward pass a sample: [N, r], parameters in the model's order."""
+    rows = []
+    for x_i, y_i in zip(x, y, strict=True):
+        loss = F.cross_entropy(model(x_i[None]), y_i[None])
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        rows.append(torch.cat([g.flatten() for g in gradients]))
+    return torch.stack(rows).numpy()
+
+
+def relative(rows, truth):
+    return np.linalg.norm(rows - truth) / np.linalg.norm(truth)
+
+
+@pytest.mark.filterwarnings("ignore:torch.func cannot differentiate")
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", ["tensor", "gaussian"])
+def test_rows_are_the_sketch_of_the_gradients(name, kind):
+    """Sketching from factors is the map applied to gradients of a slow loop, to 1e-6 (here 1e-12)."""
+    model, x, y = built(name)
+    everything = [n for n, _ in model.named_parameters()]
+    sketch = GradientSketch.draw(model, M, sketch=kind, parameters=everything, rng=1)
+    batches = list(zip(x.split(64), y.split(64), strict=True))
+    rows = sketched_gradients(model, batches, sketch=sketch, labels="true", rng=0, dtype="float64")
+    assert relative(rows, slow_gradients(model, x, y) @ sketch.matrix()) < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:torch.func cannot differentiate")
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("labels", ["random", "fisher"])
+def test_rows_do_not_depend_on_batches(name, labels):
+    """Batches of 1, 7 and 64 give the same rows, random labels and signs included."""
+    model, x, _ = built(name)
+    parameters = [n for n, _ in model.named_parameters()]
+    one, seven, many = (
+        sketched_gradients(
+            model, x.split(B), m=M, parameters=parameters, labels=labels, rng=3, dtype="float64"
+        )
+        for B in (1, 7, 64)
+    )
+    np.testing.assert_allclose(one, many, atol=1e-12 * abs(many).max())
+    np.testing.assert_allclose(seven, many, atol=1e-12 * abs(many).max())
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv, few positions", "shortcut"])
+def test_single_precision_rows(name):
+    """A float32 model's rows are within float32 rounding of the double precision truth."""
+    model, x, y = built(name)
+    sketch = GradientSketch.draw(model, M, last=2, rng=1)
+    truth = sketched_gradients(
+        model, [(x, y)], sketch=sketch, labels="true", rng=0, dtype="float64"
+    )
+    rows = sketched_gradients(model.float(), [(x, y)], sketch=sketch, labels="true", rng=0)
+    assert rows.dtype == np.float32
+    assert relative(rows, truth) < 20 * np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize("name", ["mlp", "batch norm, in place"])
+def test_autocast_stays_within_bfloat16(name):
+    """Mixed precision costs the bits of bfloat16, not the direction of the gradients."""
+    model, x, y = built(name)
+    full, mixed = (
+        sketched_gradients(model.float(), [(x, y)], m=M, labels="true", rng=0, autocast=autocast)
+        for autocast in (False, True)
+    )
+    assert 0 < relative(mixed, full) < 10 * torch.finfo(torch.bfloat16).eps
+
+
+@pytest.mark.filterwarnings("ignore:torch.func cannot differentiate")
+@pytest.mark.parametrize(
+    ("name", "vmapped", "looped"),
+    [
+        ("conv, groups", [], []),
+        ("shortcut", [], []),
+        ("linear over tokens", [], []),
+        ("tied", [], []),
+        ("used outside the layer", ["layers.0.weight", "layers.1.weight"], []),
+        ("layer norm", ["layers.0.1.weight", "layers.0.1.bias"], []),
+        ("gru", [], [f"layers.0.{w}_{h}_l0" for w in ("weight", "bias") for h in ("ih", "hh")]),
+    ],
+)
+def test_closed_forms_are_used_where_they_are_right(name, vmapped, looped):
+    model, x, _ = built(name)
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    with frozen(model, list(shapes)):
+        plan = make_plan(model, shapes, x[:2])
+    assert (plan.vmapped, plan.looped) == (vmapped, looped)
+
+
+def test_a_layer_without_the_batch_first_is_no_closed_form():
+    """Tokens first, batch second, as many tokens as samples: shapes cannot tell, the check does."""
+    torch.manual_seed(0)
+    model = Applied(lambda x, a: a(x.transpose(0, 1)).mean(0), nn.Linear(8, CLASSES)).double()
+    x, y = torch.randn(2, 2, 8).double(), torch.tensor([1, 3])
+    sketch = GradientSketch.draw(model, M, last=1, rng=1)
+    rows = sketched_gradients(model, [(x, y)], sketch=sketch, labels="true", rng=0, dtype="float64")
+    assert relative(rows, slow_gradients(model, x, y) @ sketch.matrix()) < 1e-12
+
+
+def test_parts_of_a_pool_give_the_rows_of_the_whole():
+    """A resumed run with ``first`` continues labels and rows where the last one stopped."""
+    model, x, _ = built("mlp")
+    sketch = GradientSketch.draw(model, M, rng=5)
+    whole = sketched_gradients(model, x.split(16), sketch=sketch, rng=7)
+    part = sketched_gradients(model, x[48:].split(16), sketch=sketch, rng=7, first=48)
+    np.testing.assert_array_equal(part, whole[48:])
+
+
+def test_permuted_pool_permutes_rows():
+    model, x, y = built("conv")
+    order = np.random.default_rng(0).permutation(N)
+    rows, permuted = (
+        sketched_gradients(model, [(x[i], y[i])], m=M, labels="true", rng=0, dtype="float64")
+        for i in (np.arange(N), order)
+    )
+    np.testing.assert_allclose(permuted, rows[order], atol=1e-12)
+
+
+def test_forming_gradients_is_bounded(monkeypatch):
+    """Where gradients are formed, a batch is cut up and the rows stay."""
+    model, x, _ = built("layer norm")
+    options = dict(m=M, last=2, rng=0, dtype="float64")
+    rows = sketched_gradients(model, [x], **options)
+    monkeypatch.setattr("skmm.gradients.pool._FORMED_ENTRIES", 50)
+    np.testing.assert_allclose(sketched_gradients(model, [x], **options), rows, atol=1e-12)

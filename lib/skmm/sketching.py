@@ -10,7 +10,7 @@ map                time                  memory of the map    draw
 GaussianSketch     ``N r m`` (BLAS)      ``8 r m`` bytes      ``r m`` normals
 RademacherSketch   ``N r m`` (BLAS)      ``r m`` bytes        ``r m`` signs
 SparseSignSketch   ``N r`` x nonzeros    ``5 r`` x nonzeros   ``r`` x nonzeros
-SRHT               ``N r`` x 2 sqrt(r)   ``r + 8 m`` bytes    ``r`` signs
+SRHT               ``N r`` x 2 sqrt(m)   ``r`` sqrt(m) bytes  ``r`` signs
 =================  ====================  ===================  =====================
 
 References:
@@ -20,8 +20,8 @@ References:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -72,8 +72,8 @@ class Sketch(ABC):
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
         step = max(1, _BLOCK_ENTRIES // self.r)
-        blocks = [self._apply(rows[i : i + step].toarray()) for i in range(0, rows.shape[0], step)]
-        return np.concatenate(blocks)
+        starts = range(0, max(1, rows.shape[0]), step)  # one empty block if there are no rows
+        return np.concatenate([self._apply(rows[i : i + step].toarray()) for i in starts])
 
     def __call__(self, rows: Any) -> Any:
         r"""Sketches ``rows``.
@@ -90,7 +90,9 @@ class Sketch(ABC):
         """
         if scipy.sparse.issparse(rows):
             self._check_axis(rows.shape)
-            return self._apply_sparse(scipy.sparse.csr_array(rows))
+            rows = scipy.sparse.csr_array(rows)
+            # Sums of narrow integers would overflow.
+            return self._apply_sparse(rows if rows.dtype.kind == "f" else rows.astype(np.float64))
         if is_tensor(rows):
             if not rows.is_floating_point() or rows.dtype.itemsize < 4:
                 rows = rows.float()
@@ -109,7 +111,7 @@ class Sketch(ABC):
             )
 
     def _like(self, array: NDArray, rows: Any) -> Any:
-        """Returns ``array`` in the kind, precision and place of ``rows``; converted once, then kept."""
+        """Returns ``array`` in the kind, precision and place of ``rows``; moved once, then kept."""
         if not is_tensor(rows):
             return array.astype(rows.dtype, copy=False)
         import torch
@@ -121,7 +123,8 @@ class Sketch(ABC):
         return self._moved[key][1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_moved": {}}
+        # What was moved or derived is made anew where the map arrives.
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"_moved": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -258,11 +261,6 @@ class SparseSignSketch(Sketch):
         return (rows @ self._matrix(np.dtype(np.float64))).toarray()
 
 
-@lru_cache(maxsize=8)
-def _hadamard(size: int) -> NDArray[np.int8]:
-    return scipy.linalg.hadamard(size, dtype=np.int8)
-
-
 @dataclass(frozen=True, eq=False)
 class SRHT(Sketch):
     r"""The subsampled randomised Hadamard transform.
@@ -270,8 +268,10 @@ class SRHT(Sketch):
     .. math:: \Gamma = \tfrac{1}{\sqrt m}\, D\, H\, P
 
     with random signs ``D``, the Hadamard matrix ``H`` (entries ±1) of the next power of two, and
-    ``m`` of its columns ``P``. ``H`` is applied as a product of two small Hadamard matrices, each a
-    BLAS call, which is faster than ``log2(r)`` passes over memory.
+    ``m`` of its columns ``P``. ``H`` is a Kronecker product of a small and a large Hadamard matrix;
+    the small one is applied whole, of the large one only the columns that the sample needs. Both
+    are BLAS calls, ``2 sqrt(m)`` multiplications an entry together, which is faster than the
+    ``log2(r)`` passes over memory that a whole transform takes.
 
     Attributes:
         signs: ``D``, shape ``[r]``, ``int8``.
@@ -291,27 +291,39 @@ class SRHT(Sketch):
         padded = 1 << (r - 1).bit_length()
         return cls(r, m, _draw_signs(rng, r), rng.choice(padded, m, replace=False, shuffle=False))
 
+    @cached_property
+    def _factors(self) -> tuple[NDArray[np.int8], list[tuple[NDArray[np.intp], NDArray[np.int8]]]]:
+        """The small Hadamard matrix; for each of its rows, the outputs that take it and how."""
+        small = 1 << (self.m.bit_length() - 1) // 2
+        large = (1 << (self.r - 1).bit_length()) // small
+        quotients, remainders = np.divmod(self.columns, small)
+        columns = []
+        for digit in range(small):
+            (outputs,) = np.nonzero(remainders == digit)
+            # An entry of a Hadamard matrix is the parity of the bits that row and column share.
+            shared = np.arange(large)[:, None] & quotients[outputs]
+            columns.append((outputs, 1 - 2 * (np.bitwise_count(shared) & 1).astype(np.int8)))
+        return scipy.linalg.hadamard(small, dtype=np.int8), columns
+
     def _apply(self, rows: Any) -> Any:
-        bits = (self.r - 1).bit_length()
-        left, right = 1 << (bits // 2), 1 << (bits - bits // 2)
-        step = max(1, _BLOCK_ENTRIES // (left * right))
-        blocks = [
-            self._transform(rows[i : i + step], left, right) for i in range(0, len(rows), step)
-        ]
-        if is_tensor(rows):
-            import torch
-
-            return torch.cat(blocks) if blocks else rows.new_zeros(0, self.m)
-        return np.concatenate(blocks) if blocks else np.zeros((0, self.m), rows.dtype)
-
-    def _transform(self, rows: Any, left: int, right: int) -> Any:
         zeros = rows.new_zeros if is_tensor(rows) else lambda *s: np.zeros(s, rows.dtype)
-        padded = zeros(len(rows), left * right)
-        padded[:, : self.r] = rows * self._like(self.signs, rows)
-        grid = padded.reshape(-1, left, right)
-        # H(left * right) = H(left) x H(right), a Kronecker product: one factor on either side.
-        grid = self._like(_hadamard(left), rows) @ (grid @ self._like(_hadamard(right), rows))
-        return grid.reshape(-1, left * right)[:, self.columns] / np.sqrt(self.m)
+        small, columns = self._factors
+        padded_size = 1 << (self.r - 1).bit_length()
+        signs, hadamard = self._like(self.signs, rows), self._like(small, rows)
+        factors = [(outputs, self._like(factor, rows)) for outputs, factor in columns]
+        # At least 16 rows a block, so that the factors are not read anew for every row.
+        step = max(16, _BLOCK_ENTRIES // padded_size)
+        out = zeros(len(rows), self.m)
+        for i in range(0, len(rows), step):
+            block = rows[i : i + step]
+            padded = zeros(len(block), padded_size)
+            padded[:, : self.r] = block * signs
+            digits = hadamard @ padded.reshape(-1, len(small)).T
+            digits = digits.reshape(len(small), len(block), -1)
+            for digit, (outputs, factor) in enumerate(factors):
+                out[i : i + step, outputs] = digits[digit] @ factor
+        out /= np.sqrt(self.m)
+        return out
 
 
 SKETCHES: dict[str, type[Sketch]] = {

@@ -1,0 +1,232 @@
+"""Laws that all Johnson-Lindenstrauss maps obey: linear, unbiased, one draw for every batch."""
+
+import pickle
+import tracemalloc
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.sparse
+import torch
+from scipy.optimize import brentq
+
+from skmm.sketching import SKETCHES, SRHT, SparseSignSketch
+
+DRAWS = {name: sketch.draw for name, sketch in SKETCHES.items()} | {
+    "count": partial(SparseSignSketch.draw, nonzeros=1)
+}
+SIZES = [(300, 24), (256, 256), (37, 5), (2, 1), (1, 1)]
+
+every_map = pytest.mark.parametrize("name", DRAWS)
+
+
+def rounding(dtype, r):
+    """Bound on the relative rounding error of an inner product of r terms, with a margin of 8."""
+    return 8 * np.sqrt(r) * np.finfo(dtype).eps
+
+
+def variance(name, x, m):
+    r"""Variance of :math:`\|x\Gamma\|^2` over draws of each map, for a unit vector x."""
+    if name == "gaussian":
+        return 2 / m
+    spread = 2 / m * (1 - np.sum(x**4))
+    padded = 1 << (len(x) - 1).bit_length()
+    return spread * (padded - m) / (padded - 1) if name == "srht" else spread
+
+
+@every_map
+@pytest.mark.parametrize(("r", "m"), SIZES)
+def test_linear_map_of_one_matrix(name, r, m):
+    """Γ is the sketch of the identity; every row, and every sum of rows, is mapped by it."""
+    rng = np.random.default_rng(0)
+    sketch = DRAWS[name](r, m, rng=1)
+    matrix = sketch(np.eye(r))
+    rows = rng.standard_normal((9, r))
+    scale = np.linalg.norm(rows) * np.linalg.norm(matrix) * rounding(np.float64, r)
+    assert matrix.shape == (r, m)
+    np.testing.assert_allclose(sketch(rows), rows @ matrix, atol=scale)
+    np.testing.assert_allclose(
+        sketch(rows[0] - 3 * rows[1]), sketch(rows[0]) - 3 * sketch(rows[1]), atol=scale
+    )
+
+
+@every_map
+def test_batches_and_leading_axes_do_not_matter(name):
+    """Rows sketched one by one, in batches or in any shape are the rows sketched at once."""
+    G = np.random.default_rng(0).standard_normal((96, 300))
+    sketch = DRAWS[name](300, 24, rng=1)
+    whole = sketch(G)
+    for parts in (4, 7, 96):
+        batched = np.concatenate([sketch(part) for part in np.array_split(G, parts)])
+        np.testing.assert_allclose(batched, whole, atol=1e-12)
+    np.testing.assert_allclose(sketch(G.reshape(4, 2, 12, 300)).reshape(96, 24), whole, atol=1e-12)
+    np.testing.assert_allclose(sketch(G[5]), whole[5], atol=1e-12)
+    np.testing.assert_allclose(sketch(np.asfortranarray(G)[::-2]), whole[::-2], atol=1e-12)
+    assert sketch(G[:0]).shape == (0, 24)
+    assert sketch(torch.zeros(2, 0, 300)).shape == (2, 0, 24)
+    assert sketch(scipy.sparse.csr_array((0, 300))).shape == (0, 24)
+
+
+@every_map
+def test_one_draw_a_seed(name):
+    """A map is fixed once drawn: by its seed, whatever it was called with, pickled or not."""
+    G = np.random.default_rng(0).standard_normal((8, 300))
+    sketch = DRAWS[name](300, 24, rng=1)
+    expected = sketch(G)
+    sketch(torch.as_tensor(G))
+    np.testing.assert_array_equal(sketch(G), expected)
+    np.testing.assert_array_equal(DRAWS[name](300, 24, rng=1)(G), expected)
+    np.testing.assert_array_equal(DRAWS[name](300, 24, rng=np.random.default_rng(1))(G), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(sketch))(G), expected)
+    assert not np.allclose(DRAWS[name](300, 24, rng=2)(G), expected)
+
+
+def test_pickles_hold_the_draw_and_nothing_derived():
+    """A map that has been used is as small on the wire as a fresh one."""
+    for draw in DRAWS.values():
+        sketch = draw(300, 24, rng=1)
+        fresh = len(pickle.dumps(sketch))
+        sketch(torch.ones(300))
+        assert len(pickle.dumps(sketch)) == fresh
+
+
+@every_map
+@pytest.mark.parametrize("spread", ["even", "uneven"])
+def test_squared_norms_are_unbiased(name, spread):
+    """Over draws, ‖xΓ‖² has mean ‖x‖² and the variance of the map, both within 4 sigma."""
+    T, r, m = 1500, 50, 8
+    x = np.ones(r) if spread == "even" else 0.8 ** np.arange(r)
+    x /= np.linalg.norm(x)
+    norms = np.array([np.sum(DRAWS[name](r, m, rng=rng)(x) ** 2) for rng in range(T)])
+    expected = variance(name, x, m)
+    assert abs(norms.mean() - 1) < 4 * np.sqrt(expected / T)
+    deviations = (norms - 1) ** 2
+    assert abs(deviations.mean() - expected) < 4 * deviations.std() / np.sqrt(T)
+
+
+@every_map
+def test_inner_products_are_unbiased(name):
+    """E⟨xΓ, yΓ⟩ = ⟨x, y⟩: the variance is at most that of a sum and a difference of norms."""
+    T, r, m = 400, 60, 6
+    x, y = np.random.default_rng(0).standard_normal((2, r)) / np.sqrt(r)
+    draws = [DRAWS[name](r, m, rng=rng)(np.stack([x, y])) for rng in range(T)]
+    products = [a @ b for a, b in draws]
+    # ⟨x, y⟩ = (‖x + y‖² − ‖x − y‖²)/4, and the standard deviation of a sum is at most the sum.
+    sigma = np.sqrt(2 / m) * (np.sum((x + y) ** 2) + np.sum((x - y) ** 2)) / 4
+    assert abs(np.mean(products) - x @ y) < 4 * sigma / np.sqrt(T)
+
+
+@every_map
+def test_distances_are_kept(name):
+    """Johnson-Lindenstrauss: all 7,140 distances of 120 points within the union bound at 1e-3."""
+    N, r, m = 120, 900, 400
+    log_odds = np.log(N * (N - 1) / 1e-3)
+    epsilon = brentq(lambda e: m * (e**2 / 4 - e**3 / 6) - log_odds, 0, 1)
+    G = np.random.default_rng(0).standard_normal((N, r)) * np.geomspace(1, 0.1, r)
+    sketched = DRAWS[name](r, m, rng=1)(G)
+    i, j = np.triu_indices(N, 1)
+    ratios = np.sum((sketched[i] - sketched[j]) ** 2, 1) / np.sum((G[i] - G[j]) ** 2, 1)
+    assert ratios.min() > 1 - epsilon
+    assert ratios.max() < 1 + epsilon
+
+
+@every_map
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int64", "int8"])
+def test_arrays_tensors_and_sparse_rows_agree(name, dtype):
+    """The kind of the rows decides the kind and precision of the result, not its value."""
+    r, m = 300, 24
+    sketch = DRAWS[name](r, m, rng=1)
+    values = torch.as_tensor(np.random.default_rng(0).integers(-9, 10, (12, r)))
+    values[:, ::3] = 0
+    tensor = values.to(getattr(torch, dtype))
+    exact = sketch(values.numpy())
+    assert exact.dtype == np.float64
+    from_tensor = sketch(tensor)
+    assert from_tensor.dtype == (torch.float64 if dtype == "float64" else torch.float32)
+    scale = np.linalg.norm(values, axis=1).max()
+    single = rounding(np.float32, r) * scale
+    np.testing.assert_allclose(from_tensor, exact, atol=single)
+    if dtype != "bfloat16":
+        rows = tensor.numpy()
+        from_array = sketch(rows)
+        assert from_array.dtype == (np.float32 if dtype == "float32" else np.float64)
+        np.testing.assert_allclose(from_array, exact, atol=single)
+    if dtype not in ("float16", "bfloat16"):
+        for kind in (scipy.sparse.csr_array, scipy.sparse.coo_matrix):
+            from_sparse = sketch(kind(rows))
+            assert isinstance(from_sparse, np.ndarray)
+            np.testing.assert_allclose(from_sparse, exact, atol=single)
+
+
+@every_map
+def test_gradients_flow_through_tensors(name):
+    """The derivative of a linear map is its transpose."""
+    rows = torch.zeros(3, 40, dtype=torch.float64, requires_grad=True)
+    sketch = DRAWS[name](40, 8, rng=1)
+    weights = np.random.default_rng(0).standard_normal((3, 8))
+    (sketch(rows) * torch.as_tensor(weights)).sum().backward()
+    np.testing.assert_allclose(rows.grad, weights @ sketch(np.eye(40)).T, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sparse-sign", "count", "srht"])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_large_maps_are_never_dense(name, kind):
+    """At r = 200,000 and m = 256, draw and use stay below a quarter of the matrix's memory."""
+    r, m = 200_000, 256
+    rows = np.ones((2, r), np.float32)
+    tracemalloc.start()
+    try:
+        sketch = DRAWS[name](r, m, rng=1)
+        sketch(rows if kind == "array" else torch.as_tensor(rows))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < r * m * rows.itemsize / 4
+
+
+@pytest.mark.parametrize(("r", "m"), [(256, 40), (300, 24), (5, 4), (1, 1)])
+def test_srht_is_signs_then_hadamard_then_columns(r, m):
+    """Γ = D H P / √m with the Hadamard matrix of the next power of two, and distinct columns."""
+    sketch = SRHT.draw(r, m, rng=1)
+    padded = 1 << (r - 1).bit_length()
+    dense = sketch.signs[:, None] * scipy.linalg.hadamard(padded)[:r, sketch.columns] / np.sqrt(m)
+    np.testing.assert_allclose(sketch(np.eye(r)), dense, atol=1e-14)
+    assert len(set(sketch.columns)) == m
+
+
+@pytest.mark.parametrize(("nonzeros", "m"), [(1, 7), (3, 7), (7, 7), (8, 64)])
+def test_sparse_sign_has_its_nonzeros(nonzeros, m):
+    """Each row of Γ has so many entries of ±1/√nonzeros, one in each block of the outputs."""
+    matrix = SparseSignSketch.draw(90, m, rng=1, nonzeros=nonzeros)(np.eye(90))
+    assert np.all(np.count_nonzero(matrix, axis=1) == nonzeros)
+    np.testing.assert_allclose(np.abs(matrix[matrix != 0]), 1 / np.sqrt(nonzeros))
+
+
+@every_map
+@pytest.mark.parametrize(("r", "m"), [(10, 0), (10, 11), (0, 1), (10, 2.5), (10, True)])
+def test_bad_sizes_are_named(name, r, m):
+    with pytest.raises(ValueError, match=r"[rm] must be a whole number .* got [rm]="):
+        DRAWS[name](r, m, rng=0)
+
+
+@every_map
+@pytest.mark.parametrize("rng", [None, -1, 0.5, True, "0"])
+def test_bad_generators_are_named(name, rng):
+    with pytest.raises(ValueError, match="rng must be"):
+        DRAWS[name](10, 2, rng=rng)
+
+
+@every_map
+@pytest.mark.parametrize(
+    "rows", [np.ones(9), np.ones((10, 9)), np.float64(1), torch.ones(3, 9), scipy.sparse.eye(9)]
+)
+def test_rows_of_another_size_are_refused(name, rows):
+    with pytest.raises(ValueError, match="r=10 entries along the last axis"):
+        DRAWS[name](10, 2, rng=0)(rows)
+
+
+@pytest.mark.parametrize("nonzeros", [0, 5, 1.5])
+def test_bad_nonzeros_are_named(nonzeros):
+    with pytest.raises(ValueError, match="nonzeros must be a whole number"):
+        SparseSignSketch.draw(10, 4, rng=0, nonzeros=nonzeros)

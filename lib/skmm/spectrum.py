@@ -42,7 +42,8 @@ def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
         )
     # tails[t] is the trace left when the leading t are taken; summed from the small end up.
     tails = np.append(np.cumsum(descending[::-1])[::-1], 0.0)
-    return int(np.argmax(tails <= tails[0] / N))
+    # A single sample (N = 1) still spans a direction, though the inequality would let it go.
+    return max(int(np.argmax(tails <= tails[0] / N)), int(tails[0] > 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,12 @@ class Spectrum:
 
     @classmethod
     def of(cls, rows: ArrayLike) -> Spectrum:
-        r"""Decomposes :math:`\Sigma = G^\top G/N` of ``rows`` ``[N, m]``; costs ``N m² + m³``."""
-        rows = check_rows(rows, "rows")
-        moment = (rows.T @ rows).astype(np.float64) / len(rows)
+        r"""Decomposes :math:`\Sigma = G^\top G/N` of ``rows`` ``[N, m]``; costs ``N m² + m³``.
+
+        In double precision whatever the rows are in: squares have twice the range and the digits.
+        """
+        rows = check_rows(rows, "rows").astype(np.float64, copy=False)
+        moment = rows.T @ rows / len(rows)
         eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
         return cls(np.maximum(eigenvalues[::-1], 0.0), eigenvectors[:, ::-1], len(rows))
 

@@ -63,7 +63,7 @@ def markdown_table(
     for head in heads:
         cells = [moments.get((name, head)) for name in names]
         texts = [
-            ("", "–") if pair is None else _mean_and_spread(*pair, notation, digits)
+            ("", "–") if pair is None else mean_and_spread(*pair, notation, digits)
             for pair in cells
         ]
         printed = {float(mean) for mean, _ in texts if mean and mean != "nan"}
@@ -75,7 +75,7 @@ def markdown_table(
     return _layout(titles, table, [False] + [True] * len(heads))
 
 
-def _mean_and_spread(mean: float, std: float, notation: str, digits: int) -> tuple[str, str]:
+def mean_and_spread(mean: float, std: float, notation: str, digits: int) -> tuple[str, str]:
     """Returns the mean as printed, for ranking, and the cell's text; one trial has no spread."""
     if notation == "fixed" or not math.isfinite(mean):
         text = f"{mean:.{digits}f}"

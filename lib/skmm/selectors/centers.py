@@ -1,0 +1,50 @@
+r"""Covering: farthest-first centres, so that no sample of the pool is far from the subset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.selectors.base import Choice, Pool, selector
+from skmm.selectors.kernel import LinearKernel, first_largest
+
+
+def farthest_first(
+    distances: Callable[[int], NDArray[np.float64]], N: int, n: int, *, first: int
+) -> NDArray[np.intp]:
+    """Takes ``first``, then ``n - 1`` times the sample farthest from all taken (Gonzalez 1985).
+
+    Args:
+        distances: From a sample to all, shape ``[N]``; any increasing function of a distance.
+        N: Pool size.
+        n: Number of centres, in ``1..N``.
+        first: The first centre.
+
+    Returns:
+        Distinct indices, shape ``[n]``; of equally far ones the first in the pool.
+    """
+    nearest = np.full(N, np.inf)
+    centres = np.empty(n, dtype=np.intp)
+    centres[0] = first
+    for k in range(1, n):
+        np.minimum(nearest, distances(centres[k - 1]), out=nearest)
+        nearest[centres[k - 1]] = -np.inf  # never again, even if all others are its equals
+        farthest = nearest.max()
+        centres[k] = first_largest(nearest, 1e-12 * farthest)
+    return centres
+
+
+@selector("k_center", cost="N r n", reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)")
+def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+    r"""Covers the pool: each sample is the farthest from those taken (greedy k-center).
+
+    .. math:: i_{k+1} = \arg\max_i \min_{j \le k} \|g_i - g_{i_j}\|
+
+    On the features :math:`G` themselves; the first centre is uniform. The covering radius is at
+    most twice the best one of ``n`` centres. A pick costs ``N r`` and ``N`` numbers of memory.
+    """
+    kernel = LinearKernel(pool.features, columns=n)
+    first = int(rng.integers(pool.N))
+    return Choice(farthest_first(kernel.distances, pool.N, n, first=first))

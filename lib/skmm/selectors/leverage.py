@@ -1,0 +1,87 @@
+r"""Sampling by leverage: how much of a direction of the pool rests on one sample."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.inputs import check_integer
+from skmm.rounding import round_by_sampling
+from skmm.selectors.base import Choice, Pool, selector
+from skmm.spectrum import Spectrum, intrinsic_dimension
+
+_LARGE = 4096
+"""Side of the largest eigenproblem solved without the sketch: half a minute on one core."""
+
+
+def _singular_system(pool: Pool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Returns the squared singular values of :math:`G`, descending, and its left vectors.
+
+    By an eigendecomposition of the smaller of :math:`G^\top G` and :math:`GG^\top`; of the sketch
+    where both are large. Directions at the level of rounding are left out.
+    """
+    N, r = pool.features.shape
+    if min(N, r) > _LARGE:
+        rows, spectrum = pool.sketched, pool.spectrum
+    elif r < N:
+        rows = pool.features.astype(np.float64, copy=False)
+        spectrum = pool.spectrum if rows is pool.sketched else Spectrum.of(rows)
+    else:
+        # The columns of Gᵀ are the samples: the spectrum's vectors are G's left ones.
+        spectrum = Spectrum.of(pool.features.T.astype(np.float64))
+        return r * spectrum.eigenvalues[: spectrum.rank], spectrum.eigenvectors[:, : spectrum.rank]
+    k = spectrum.rank
+    return N * spectrum.eigenvalues[:k], spectrum.whiten(rows, k) / np.sqrt(N)
+
+
+def _rank(pool: Pool, energies: NDArray[np.float64], rank: int | None) -> int:
+    if rank is None:
+        return intrinsic_dimension(energies, pool.N) if len(energies) else 0
+    high = min(pool.features.shape)
+    hint = (
+        f"the features have shape {list(pool.features.shape)}; leave it out for the intrinsic one"
+    )
+    return min(check_integer(rank, "rank", low=1, high=high, hint=hint), len(energies))
+
+
+@selector(
+    "leverage", cost="N r min(N, r)", reference="Mahoney and Drineas (2009), PNAS 106; truncated"
+)
+def sample_by_leverage(
+    pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None
+) -> Choice:
+    r"""Samples by truncated leverage scores, without replacement.
+
+    .. math:: \ell_i = \sum_{j \le k} U_{ij}^2, \qquad G = U\,\mathrm{diag}(\sigma)\,V^\top
+
+    On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
+    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told. Successive sampling; samples
+    without leverage come last, uniformly.
+    """
+    energies, left = _singular_system(pool)
+    k = _rank(pool, energies, rank)
+    return Choice(round_by_sampling(np.sum(left[:, :k] ** 2, axis=1), n, rng=rng))
+
+
+@selector(
+    "ridge_leverage",
+    cost="N r min(N, r)",
+    reference="Cohen, Musco and Musco (2017), arXiv 1511.07263",
+)
+def sample_by_ridge_leverage(
+    pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None
+) -> Choice:
+    r"""Samples by ridge leverage scores, without replacement.
+
+    .. math:: \ell_i(\lambda) = g_i^\top (G^\top G + \lambda I)^{\dagger} g_i, \qquad
+              \lambda = \tfrac1k \sum_{j > k} \sigma_j^2
+
+    On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
+    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; the ridge is the reference's,
+    with which all directions beyond :math:`k` together count about as much as the :math:`k` leading
+    ones. Successive sampling; rows of zeros come last, uniformly.
+    """
+    energies, left = _singular_system(pool)
+    k = _rank(pool, energies, rank)
+    ridge = energies[k:].sum() / max(k, 1)
+    return Choice(round_by_sampling(left**2 @ (energies / (energies + ridge)), n, rng=rng))

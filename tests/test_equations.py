@@ -1,0 +1,197 @@
+"""Every equation of the paper that the library uses: the equation in a docstring, then its proof.
+
+The right-hand sides are computed as the paper writes them, densely and slowly.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from skmm.matching import match_moments, moment_shares
+from skmm.selection import certify
+from skmm.simplex import project_capped_simplex
+from skmm.sketching import GaussianSketch
+from skmm.spectrum import Spectrum, intrinsic_dimension
+
+
+@pytest.fixture
+def pool():
+    rng = np.random.default_rng(0)
+    G = rng.standard_normal((60, 5)) * np.geomspace(2, 0.2, 5)
+    return G, Spectrum.of(G)
+
+
+def best_projector(matrix, k):
+    return (vectors := scipy.linalg.eigh(matrix)[1][:, -k:]) @ vectors.T
+
+
+def test_second_moment(pool):
+    r"""Section 2: :math:`\Sigma = G^\top G/N = \sum_j \lambda_j v_j v_j^\top`, not centred."""
+    G, spectrum = pool
+    slow = sum(np.outer(g, g) for g in G) / len(G)
+    pairs = zip(spectrum.eigenvalues, spectrum.eigenvectors.T, strict=True)
+    np.testing.assert_allclose(sum(lam * np.outer(v, v) for lam, v in pairs), slow, atol=1e-13)
+
+
+@pytest.mark.parametrize("N", [2, 7, 60])
+def test_intrinsic_dimension(pool, N):
+    r"""The paper's intrinsic dimension.
+
+    :math:`\bar r = \min\{t: \mathrm{tr}(\Sigma-\langle\Sigma\rangle_t)
+    \le \mathrm{tr}(\Sigma)/N\}`.
+    """
+    G, spectrum = pool
+    sigma = G.T @ G / len(G)
+    for t in range(6):
+        projector = best_projector(sigma, t) if t else np.zeros((5, 5))
+        if np.trace(sigma - projector @ sigma @ projector) <= np.trace(sigma) / N:
+            break
+    assert intrinsic_dimension(spectrum.eigenvalues, N) == t
+
+
+def test_sketch_is_unbiased_with_variance_two_over_m():
+    r"""Section 3.1: sketched norms are unbiased.
+
+    :math:`\mathbb E\|x\Gamma\|^2 = \|x\|^2` and
+    :math:`\mathrm{Var}\,\|x\Gamma\|^2 = 2\|x\|^4/m`, when :math:`\Gamma_{ij}\sim\mathcal N(0,1/m)`.
+    """
+    T, r, m = 2000, 30, 10
+    x = np.random.default_rng(0).standard_normal(r)
+    x /= np.linalg.norm(x)
+    norms = np.array([np.sum(GaussianSketch.draw(r, m, rng=t)(x) ** 2) for t in range(T)])
+    assert abs(norms.mean() - 1) < 4 * np.sqrt(2 / (m * T))
+    # ‖xΓ‖² is a chi-squared over m, whose sample variance has the kurtosis 3 + 12/m.
+    assert abs(norms.var() - 2 / m) < 4 * 2 / m * np.sqrt((2 + 12 / m) / T)
+
+
+def test_capped_simplex_projection_is_optimal():
+    r"""Algorithm 3.1: the feasible set.
+
+    :math:`s\in\mathcal C_n=\{0\le s_i\le 1/n,\ \sum s_i=1\}`, the
+    hull of the subsets; :math:`\langle y-s, v-s\rangle\le 0` for each of them.
+    """
+    n, y = 3, np.random.default_rng(0).standard_normal(8)
+    s = project_capped_simplex(y, n)
+    for subset in combinations(range(8), n):
+        vertex = np.zeros(8)
+        vertex[list(subset)] = 1 / n
+        assert (y - s) @ (vertex - s) <= 1e-15
+
+
+@pytest.mark.parametrize("slack", [0.4, 1.0, 2.5])
+def test_gamma_in_closed_form(pool, slack):
+    r"""Algorithm 3.1: the best γ in closed form.
+
+    :math:`\min_{\gamma_j\ge 1/c_S}(a_j-\gamma_j\lambda_j)^2
+    = \max(0, \lambda_j/c_S-a_j)^2`, attained at :math:`\gamma_j=\max(1/c_S, a_j/\lambda_j)`.
+    """
+    G, spectrum = pool
+    s = project_capped_simplex(np.random.default_rng(1).random(60) / 10, 10)
+    relaxed = match_moments(moment_shares(G, spectrum), 10, rng=0, slack=slack)
+    for weights, gamma in ((s, None), (relaxed.s, relaxed.gamma)):
+        a = np.array([v @ G.T @ np.diag(weights) @ G @ v for v in spectrum.eigenvectors.T])
+        best = np.maximum(1 / slack, a / spectrum.eigenvalues)
+        least = (a - best * spectrum.eigenvalues) ** 2
+        closed = np.maximum(0, spectrum.eigenvalues / slack - a) ** 2
+        np.testing.assert_allclose(least, closed, atol=1e-14)
+        for other in np.linspace(1 / slack, 5 / slack, 400):
+            assert np.all(least <= (a - other * spectrum.eigenvalues) ** 2 + 1e-14)
+        if gamma is not None:
+            np.testing.assert_allclose(gamma, best, rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("slack", [0.3, 0.4])
+def test_program_with_gamma_equals_program_without(pool, slack, scaled):
+    r"""Algorithm 3.1: the program with and without γ.
+
+    :math:`\min_{s\in\mathcal C_n,\,\gamma\ge 1/c_S}\sum_j
+    (v_j^\top\tilde G^\top\mathrm{diag}(s)\tilde G v_j-\gamma_j\lambda_j)^2` has the minimum of
+    :math:`\sum_j\max(0,\lambda_j/c_S-a_j)^2`; over :math:`\lambda_j^2` it is :math:`2\min f`.
+    """
+    cvxpy = pytest.importorskip("cvxpy")
+    G, spectrum = pool
+    n, lam = 25, spectrum.eigenvalues
+    scale = lam if scaled else np.ones(5)
+    squares = (G @ spectrum.eigenvectors) ** 2
+    s, gamma = cvxpy.Variable(60), cvxpy.Variable(5)
+    feasible = [s >= 0, s <= 1 / n, cvxpy.sum(s) == 1]
+
+    def minimum(residual, constraints):
+        problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(residual / scale)), constraints)
+        return problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12)
+
+    a = squares.T @ s
+    with_gamma = minimum(a - cvxpy.multiply(gamma, lam), [*feasible, gamma >= 1 / slack])
+    without = minimum(cvxpy.pos(lam / slack - a), feasible)
+    assert without > 1e-3 * np.sum((lam / slack / scale) ** 2)
+    assert with_gamma == pytest.approx(without, rel=1e-7)
+    if scaled:
+        ours = match_moments(moment_shares(G, spectrum), n, rng=0, slack=slack)
+        assert 2 * ours.objective == pytest.approx(with_gamma, rel=1e-7)
+
+
+def test_duality_gap(pool):
+    r"""Convexity: the duality gap.
+
+    :math:`f(s)-\min f\le\max_{s'\in\mathcal C_n}\langle\nabla f(s),s-s'\rangle`
+    with :math:`\nabla f(s)=-U\max(0,1/c_S-U^\top s)`, checked by differences and by subsets.
+    """
+    G, spectrum = pool
+    shares, n, slack = moment_shares(G, spectrum)[:10], 3, 0.2
+
+    def f(s):
+        return 0.5 * np.sum(np.maximum(0, 1 / slack - shares.T @ s) ** 2)
+
+    early = match_moments(shares, n, rng=0, slack=slack, max_steps=1)
+    h = 1e-6
+    gradient = np.array([(f(early.s + h * e) - f(early.s - h * e)) / (2 * h) for e in np.eye(10)])
+    vertices = [np.isin(np.arange(10), c) / n for c in combinations(range(10), n)]
+    gap = max(gradient @ (early.s - vertex) for vertex in vertices)
+    assert early.gap == pytest.approx(gap, rel=1e-6)
+    assert f(early.s) - min(map(f, vertices)) <= early.gap
+
+
+@pytest.mark.parametrize("n", [3, 12, 40])
+def test_certificate_slack(pool, n):
+    r"""Corollary 2.3: the achieved slack.
+
+    the certified :math:`c_S` is the least with
+    :math:`P(c_S\Sigma_S-\Sigma)P\succeq 0`, P on the leading eigenvectors of :math:`\Sigma_S`.
+    """
+    G, spectrum = pool
+    indices = np.random.default_rng(n).choice(60, n, replace=False)
+    certificate = certify(G, spectrum, indices)
+    sigma, sigma_S = G.T @ G / 60, G[indices].T @ G[indices] / n
+    P = best_projector(sigma_S, certificate.dimension)
+
+    def least_eigenvalue(c):
+        return scipy.linalg.eigvalsh(P @ (c * sigma_S - sigma) @ P)[0]
+
+    assert least_eigenvalue(certificate.slack * (1 + 1e-9)) >= -1e-12
+    assert least_eigenvalue(certificate.slack * (1 - 1e-3)) < -1e-9
+
+
+@pytest.mark.parametrize("n", [3, 12, 40])
+def test_certificate_variance_and_bias(pool, n):
+    r"""Theorem 2.2: variance and bias.
+
+    variance :math:`\mathrm{tr}(\Sigma(P\Sigma_S P)^\dagger)` and bias
+    :math:`\mathrm{tr}(\Sigma(I-P))`, the latter never below that of the best projector.
+    """
+    G, spectrum = pool
+    indices = np.random.default_rng(n).choice(60, n, replace=False)
+    certificate = certify(G, spectrum, indices)
+    k = certificate.dimension
+    sigma, sigma_S = G.T @ G / 60, G[indices].T @ G[indices] / n
+    P, best = best_projector(sigma_S, k), best_projector(sigma, k)
+    pseudo_inverse = np.linalg.pinv(P @ sigma_S @ P, rcond=1e-10, hermitian=True)
+    trace = np.trace(sigma)
+    assert certificate.variance == pytest.approx(np.trace(sigma @ pseudo_inverse) / k, rel=1e-9)
+    assert certificate.bias_share == pytest.approx(1 - np.trace(sigma @ P) / trace, abs=1e-12)
+    least = 1 - np.trace(sigma @ best) / trace
+    assert certificate.least_bias_share == pytest.approx(least, abs=1e-12)
+    assert certificate.bias_share >= certificate.least_bias_share - 1e-12

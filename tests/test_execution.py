@@ -198,9 +198,9 @@ def test_interrupted_run_leaves_no_copy(project, kind):
 
 
 def make(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
-    env = {name: value for name, value in os.environ.items() if name not in outer}
-    command = ["make", *arguments]
+    """Runs make in ``root``, whose environment is its own, whatever this process was started by."""
+    command = ["make", "VENV=.venv", *arguments]
+    env = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=env)
 
 
@@ -239,7 +239,7 @@ def checkout(project):
     (programs / "python").chmod(0o755)
     (project.root / ".venv" / ".skmm-installed").touch()
     project.write_notebook("01_plain", STUDY, "study.close()")
-    project.write_notebook("02_styled", STUDY, "skmm.set_style()", "study.close()")
+    project.write_notebook("02_simplex", STUDY, "skmm.project_capped_simplex", "study.close()")
     return project
 
 
@@ -253,19 +253,19 @@ def test_make_executes_what_changed_and_nothing_else(checkout):
         lines = done.stdout.splitlines()
         return {line.split("]")[0][1:] for line in lines if "] running" in line}, done.stdout
 
-    both = {"01_plain", "02_styled"}
+    both = {"01_plain", "02_simplex"}
     assert executed()[0] == both
     names, text = executed()
     assert not names
     assert "Nothing to execute" in text
-    style = checkout.root / "lib/skmm/report/style.py"
-    style.touch()
-    assert executed()[0] == {"02_styled"}
-    style.touch()
+    simplex = checkout.root / "lib/skmm/simplex.py"
+    simplex.touch()
+    assert executed()[0] == {"02_simplex"}
+    simplex.touch()
     checkout.write_notebook("01_plain", "1 / 0")
     names, text = executed(status=2)
     assert names == both
-    assert "[02_styled] done" in text
+    assert "[02_simplex] done" in text
     assert "failed in cell 4 of 5:\n    1 / 0\n  ZeroDivisionError: division by zero" in text
     assert text.rstrip().endswith("01_plain.failed.ipynb")
 

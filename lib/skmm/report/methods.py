@@ -16,7 +16,7 @@ class MethodStyle:
 
 
 # Seaborn's colour-blind-safe palette; markers tell the lines apart in grey print.
-_STYLES = {
+STYLES = {
     "skmm": MethodStyle("SkMM", "#D55E00", "o"),
     "uniform": MethodStyle("Uniform", "#949494", "s"),
     "herding": MethodStyle("Herding (Welling)", "#0173B2", "^"),
@@ -26,6 +26,8 @@ _STYLES = {
     "leverage": MethodStyle("T-leverage", "#CC78BC", "<"),
     "ridge_leverage": MethodStyle("R-leverage", "#CA9161", ">"),
 }
+"""The methods of the library by name."""
+
 _SPARE = [
     ("#000000", "X"),
     ("#ECE133", "h"),
@@ -38,14 +40,14 @@ _SPARE = [
 
 def method_label(name: object) -> str:
     """Returns the display name of a method, any other value as it prints."""
-    return _STYLES[name].label if name in _STYLES else str(name)
+    return STYLES[name].label if name in STYLES else str(name)
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Returns a style for each of ``names``; those unknown here get the spare ones in turn."""
     names = list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in _STYLES]
+    unknown = [name for name in names if name not in STYLES]
     spare = {
         name: MethodStyle(str(name), *_SPARE[k % len(_SPARE)]) for k, name in enumerate(unknown)
     }
-    return {name: _STYLES.get(name) or spare[name] for name in names}
+    return {name: STYLES.get(name) or spare[name] for name in names}

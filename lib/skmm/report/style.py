@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from skmm.inputs import check_choice
-from skmm.report.methods import method_styles
+from skmm.report.methods import STYLES, method_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +50,9 @@ _BANDS = {
 
 def set_style() -> None:
     """Gives all later figures the project's look; fonts are 8-9 pt at the printed width."""
-    import seaborn as sns
-
     mpl.rcdefaults()
     mpl.rcParams.update(_LOOK)
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=sns.color_palette("colorblind"))
+    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[style.color for style in STYLES.values()])
 
 
 def plain_log(axis: Axis, ticks: Sequence[float] | None = None) -> None:

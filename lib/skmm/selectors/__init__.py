@@ -1,6 +1,17 @@
 """Selectors: sketchy moment matching and the baselines, all of one shape (see `base`)."""
 
-from skmm.selectors import centers, cholesky, herding, leverage, moments, uniform
+from skmm.selectors import (
+    centers,
+    cholesky,
+    difficulty,
+    glister,
+    herding,
+    leverage,
+    moments,
+    representatives,
+    uncertainty,
+    uniform,
+)
 from skmm.selectors.base import SELECTORS, Choice, Pool, Selector, selector
 
 __all__ = [
@@ -10,9 +21,13 @@ __all__ = [
     "Selector",
     "centers",
     "cholesky",
+    "difficulty",
+    "glister",
     "herding",
     "leverage",
     "moments",
+    "representatives",
     "selector",
+    "uncertainty",
     "uniform",
 ]

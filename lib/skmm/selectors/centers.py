@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skmm.selectors.base import Choice, Pool, selector
 from skmm.selectors.kernel import LinearKernel, first_largest
+from skmm.selectors.signals import require_probabilities
 
 
 def farthest_first(
@@ -48,3 +49,35 @@ def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     kernel = LinearKernel(pool.features, columns=n)
     first = int(rng.integers(pool.N))
     return Choice(farthest_first(kernel.distances, pool.N, n, first=first))
+
+
+@selector(
+    "contextual_diversity",
+    needs="probabilities",
+    cost="N C n",
+    reference="Agarwal et al. (2020), arXiv 2008.05723",
+)
+def choose_diverse_contexts(
+    pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
+) -> Choice:
+    r"""Covers the pool's predictions: each sample's are the farthest from those taken.
+
+    .. math:: i_{k+1} = \arg\max_i \min_{j \le k} d(p_i, p_{i_j}), \qquad
+              d(p, q) = \tfrac12 \sum_c (p_c - q_c)(\log p_c - \log q_c)
+
+    Farthest-first under the symmetrised Kullback-Leibler divergence of ``probabilities`` ``[N, C]``
+    of a trained model, from a uniform first sample; features are not looked at. This is what public
+    code calls contextual diversity; the reference, on dense predictions, first mixes them by
+    predicted class within an image, which for one prediction an image is the prediction itself.
+    Probabilities below 1e-12 count as 1e-12.
+    """
+    p = require_probabilities(probabilities, pool.N)
+    logs = np.log(np.maximum(p, 1e-12))
+    own = np.einsum("nc,nc->n", p, logs)
+
+    def divergences(index: int) -> NDArray[np.float64]:
+        divergence = own + own[index] - p @ logs[index] - logs @ p[index]
+        return 0.5 * np.where(divergence > 1e-12, divergence, 0.0)
+
+    first = int(rng.integers(pool.N))
+    return Choice(farthest_first(divergences, pool.N, n, first=first))

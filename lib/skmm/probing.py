@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 
 from skmm.inputs import as_generator, check_integer, check_labels, check_positive, check_rows
 
-# Decades from "nearly the class means" to "nearly unpenalised" in the units of LinearProbe.
+# Decades from "nearly the class means" to "nearly unpenalised" in the units of LinearProbe. Far
+# below the last one the stopping rule, not the penalty, would decide what is fitted.
 ALPHAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 

@@ -20,9 +20,20 @@ _HOME = {
     "spectrum": ["Spectrum", "intrinsic_dimension"],
     "simplex": ["project_capped_simplex"],
     "matching": ["RelaxedSelection", "match_moments", "moment_shares"],
-    "criteria": ["DiagonalShortfall"],
+    "criteria": ["Combination", "DiagonalShortfall", "SecondMoment", "VOptimality"],
     "rounding": ["exchange", "round_by_sampling", "round_to_top"],
     "selectors": ["SELECTORS"],
+    "ridge": ["CrossValidation", "RidgePath", "cross_validate"],
+    "risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
+    "synthetic": [
+        "Digits",
+        "Mixture",
+        "gaussian_mixture",
+        "geometric_shares",
+        "load_digits_pool",
+        "paper_mixture",
+    ],
+    "probing": ["LinearProbe", "ProbeScores", "probe_scores"],
     "selection": ["Certificate", "Selection", "certify", "select"],
 }
 

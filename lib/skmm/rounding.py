@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria import Criterion
+from skmm.criteria import Criterion, blocks
 from skmm.inputs import as_generator, check_budget, check_integer
 
 
@@ -62,40 +62,83 @@ def _check_weights(s: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def exchange(
-    criterion: Criterion, selected: NDArray[np.intp], *, max_sweeps: int = 50
+    criterion: Criterion,
+    indices: NDArray[np.intp],
+    *,
+    max_swaps: int | None = None,
+    shortlist: int = 128,
+    tolerance: float = 1e-9,
 ) -> NDArray[np.intp]:
-    r"""Exchange descent: replaces selected samples by better outsiders until no move helps.
+    r"""Exchange descent: swaps selected samples for better outsiders until no swap helps.
 
-    The samples of the subset are visited in turn; each is replaced by the outsider that lowers the
-    criterion most, if any does. A visit costs one call of `Criterion.replacements`, O(N k).
+    In turns: a shortlist of the samples that are best to lose and best to gain is made in O(N m),
+    the best swap within it is taken again and again (each exact, none touches the pool), and the
+    pool is brought up to date with all of them at once. When the shortlist has nothing left, all
+    ``n (N - n)`` swaps are tried, in blocks, and the best of them make the next shortlist; the
+    descent ends when none of them helps.
 
     Args:
-        criterion: What to lower; it ends at the returned subset.
-        selected: Distinct indices to start from, shape ``[n]``.
-        max_sweeps: Stop after so many visits of each sample at the latest.
+        criterion: What to lower.
+        indices: Distinct samples to start from, shape ``[n]``.
+        max_swaps: Stop after so many swaps; unless told, ``20 n + 100``. Few pools need more than
+            ``2 n``.
+        shortlist: Samples of each kind in a shortlist: more swaps for each pass over the pool, at a
+            price of ``shortlist²`` a swap.
+        tolerance: A swap must lower the criterion, whose scale is 1, by more than this.
 
     Returns:
-        Distinct indices, shape ``[n]``; the criterion is never above that of ``selected``. If
-        it ends before ``max_sweeps``, no replacement of a single sample lowers it.
+        Distinct indices, shape ``[n]``, ascending; no single swap lowers the criterion by more than
+        ``tolerance``, unless ``max_swaps`` were made.
     """
-    check_integer(max_sweeps, "max_sweeps", low=1, hint="a handful are usually enough")
-    criterion.start(selected)
-    outside = np.ones(criterion.N, dtype=bool)
-    outside[criterion.selected] = False
-    n = len(criterion.selected)
-    visits_since_move = 0
-    for visit in range(max_sweeps * n):
-        # All criteria are bounded below by 0; a smaller gain than this is rounding error.
-        if visits_since_move == n or criterion.value == 0.0 or n == criterion.N:
-            break
-        position = visit % n
-        scores = np.where(outside, criterion.replacements(position), np.inf)
-        best = int(scores.argmin())
-        if scores[best] < criterion.value * (1.0 - 1e-9):
-            outside[criterion.selected[position]] = True
-            outside[best] = False
-            criterion.replace(position, best)
-            visits_since_move = 0
+    n = len(indices)
+    swaps_left = 20 * n + 100 if max_swaps is None else max_swaps
+    check_integer(swaps_left, "max_swaps", low=0, hint="each replaces one sample")
+    check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
+    criterion.start(indices)
+    while swaps_left > 0 and not criterion.inside.all():
+        for scores in (criterion.single_changes, lambda: _best_swaps(criterion)):
+            leave, enter = scores()
+            rows = _smallest(leave, criterion.inside, shortlist)
+            rows = np.append(rows, _smallest(enter, ~criterion.inside, shortlist))
+            leaving, entering = _descend_on(criterion, rows, swaps_left, tolerance)
+            if len(leaving) > 0:
+                criterion.swap(leaving, entering)
+                swaps_left -= len(leaving)
+                break
         else:
-            visits_since_move += 1
-    return criterion.selected.copy()
+            break
+    return np.flatnonzero(criterion.inside)
+
+
+def _smallest(scores: NDArray[np.float64], among: NDArray[np.bool_], size: int) -> NDArray[np.intp]:
+    candidates = np.flatnonzero(among)
+    if len(candidates) <= size:
+        return candidates
+    return candidates[np.argpartition(scores[candidates], size - 1)[:size]]
+
+
+def _descend_on(
+    criterion: Criterion, rows: NDArray[np.intp], max_swaps: int, tolerance: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Takes the best swap among ``rows`` until none helps; returns what leaves and enters."""
+    part = criterion.restrict(rows)
+    before = part.inside.copy()
+    for _ in range(max_swaps):
+        inside, outside = np.flatnonzero(part.inside), np.flatnonzero(~part.inside)
+        changes = part.swap_changes(inside, outside)
+        i, j = divmod(int(changes.argmin()), len(outside))
+        if changes[i, j] >= -tolerance:
+            break
+        part.swap(inside[i : i + 1], outside[j : j + 1])
+    return rows[before & ~part.inside], rows[~before & part.inside]
+
+
+def _best_swaps(criterion: Criterion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the best change that each sample is part of, over all ``n (N - n)`` swaps."""
+    inside, outside = np.flatnonzero(criterion.inside), np.flatnonzero(~criterion.inside)
+    leave, enter = np.full((2, len(criterion.inside)), np.inf)
+    for block in blocks(len(inside), len(outside)):
+        changes = criterion.swap_changes(inside[block], outside)
+        leave[inside[block]] = changes.min(axis=1)
+        enter[outside] = np.minimum(enter[outside], changes.min(axis=0))
+    return leave, enter

@@ -13,9 +13,12 @@ from importlib import import_module
 _HOME = {
     "inputs": ["as_generator"],
     "report.artifacts": ["Study"],
+    "report.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "report.methods": ["MethodStyle", "method_label", "method_styles"],
+    "report.published": ["compare_published", "read_published", "side_by_side"],
     "report.style": ["plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],
+    "report.trials": ["Trials", "run_trials"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
     "spectrum": ["Spectrum", "intrinsic_dimension"],
     "simplex": ["project_capped_simplex"],

@@ -24,6 +24,7 @@ _HOME = {
     "simplex": ["project_capped_simplex"],
     "matching": ["RelaxedSelection", "match_moments", "moment_shares"],
     "criteria": ["Combination", "DiagonalShortfall", "SecondMoment", "VOptimality"],
+    "design": ["DesignBound", "bound_v_optimality", "v_optimality"],
     "rounding": ["exchange", "round_by_sampling", "round_to_top"],
     "selectors": ["SELECTORS"],
     "ridge": ["CrossValidation", "RidgePath", "cross_validate"],

@@ -162,6 +162,7 @@ class VOptimality(Criterion):
     def __init__(self, whitened: Floats, n: int, *, alpha: float = 1e-3):
         self._rows = whitened / np.sqrt(n)
         self._alpha = alpha
+        self._on_shortlist = False
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""
@@ -215,14 +216,33 @@ class VOptimality(Criterion):
         self.inside[entering] = True
         out, new = self._rows[leaving], self._rows[entering]
         self._moment += new.T @ new - out.T @ out
-        self._refresh()
+        if self._on_shortlist and len(leaving) == 1:
+            self._update(entering[0], 1.0)
+            self._update(leaving[0], -1.0)
+        else:
+            self._refresh()
+
+    def _update(self, row: int, sign: float) -> None:
+        # Sherman-Morrison. Rounding cannot build up: a shortlist lives for few swaps, and the
+        # pool's own state is always computed anew.
+        solved = self._solved[row].copy()
+        cross = self._rows @ solved
+        both = self._solved @ solved
+        factor = sign / (1.0 + sign * cross[row])
+        self._inverse -= np.multiply.outer(factor * solved, solved)
+        self._solved -= np.multiply.outer(factor * cross, solved)
+        self._leverage -= factor * cross**2
+        self._weight += factor * cross * (factor * both[row] * cross - 2.0 * both)
 
     def restrict(self, rows: Indices) -> Self:
         """See `Criterion.restrict`."""
         part = object.__new__(type(self))
-        part._rows, part.inside, part._alpha = self._rows[rows], self.inside[rows], self._alpha
+        part.__dict__.update(self.__dict__)
+        part._on_shortlist = True
+        part._rows, part.inside = self._rows[rows], self.inside[rows]
+        part._solved, part._inverse = self._solved[rows], self._inverse.copy()
+        part._leverage, part._weight = self._leverage[rows], self._weight[rows]
         part._moment = self._moment.copy()
-        part._refresh()
         return part
 
 

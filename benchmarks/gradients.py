@@ -1,8 +1,8 @@
 """Time of the gradient stage against one plain forward and backward pass of the same layers.
 
 The last two layers of a MobileNetV2 (1x1 convolution 320 -> 1280 with batch norm, classifier
-1280 -> 196) on feature maps in memory, so the frozen layers below favour neither side. Both run over
-the same batches, in turns; the medians are compared.
+1280 -> 196) on feature maps in memory, so that the frozen layers below favour neither side. Both
+run over the same batches, in turns; the medians are compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Per-sample gradients of any layer: by ``torch.func``, or one sample at a time where that fails."""
+"""Per-sample gradients of any layer: by ``torch.func``, or sample by sample where that fails."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Call:
 class Recorder:
     """Records the calls of ``layers`` while it is entered; its hooks are removed on leaving.
 
-    The edge is taken before anything downstream works on the output in place (``ReLU(inplace=True)``
-    does), so the residual is that of the layer's own output.
+    The edge is taken before anything downstream works on the output in place
+    (``ReLU(inplace=True)`` does), so the residual is that of the layer's own output.
     """
 
     layers: Iterable[nn.Module]
@@ -99,7 +99,7 @@ class Recorder:
 
 
 def residuals_at(calls: list[Call], outputs: Tensor, residual: Tensor, *, keep: bool) -> list:
-    """Backpropagates ``residual`` at ``outputs`` to the calls' outputs; None where it does not reach.
+    """Backpropagates ``residual`` from ``outputs`` to the calls; None where it does not reach.
 
     Weight gradients are not computed: the engine walks only the paths to the recorded edges.
     """

@@ -17,9 +17,9 @@ def last_parameters(model: nn.Module, last: int = 2) -> list[str]:
     """Names the parameters of the last ``last`` layers of ``model``, in its own order.
 
     A layer is a module that holds a weight with two axes or more (linear, convolution, embedding,
-    attention). Normalisations, whose parameters are vectors, go with the layer before them: the last
-    two layers of a ResNet-18 are ``layer4.1.conv2`` with ``layer4.1.bn2``, and ``fc``. "Last" is the
-    order in which the model registers its modules.
+    attention). Normalisations, whose parameters are vectors, go with the layer before them: the
+    last two layers of a ResNet-18 are ``layer4.1.conv2`` with ``layer4.1.bn2``, and ``fc``. "Last"
+    is the order in which the model registers its modules.
 
     Args:
         model: Any module.
@@ -95,8 +95,9 @@ def _check_model(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             raise ValueError(
-                f"model's layer {name!r} has no running statistics: it normalises over the batch even "
-                "in eval mode, so a sample has no gradient of its own; use track_running_stats=True"
+                f"model's layer {name!r} has no running statistics: it normalises over the batch "
+                "even in eval mode, so a sample has no gradient of its own; "
+                "use track_running_stats=True"
             )
 
 

@@ -45,9 +45,9 @@ def sketched_gradients(
 
     .. math:: \tilde g_i = \nabla_\theta\,\ell\bigl(f(x_i;\theta), y_i\bigr)\,\Gamma
 
-    The model runs on the device it is on, in eval mode: batch normalisation is frozen, dropout off. It
-    is given back as it was, its modes and flags too. What a sample costs beside its forward pass and
-    the backward pass to the first chosen layer, with ``P`` positions (1 for vectors):
+    The model runs on the device it is on, in eval mode: batch normalisation is frozen, dropout off.
+    It is given back as it was, its modes and flags too. What a sample costs beside its forward pass
+    and the backward pass to the first chosen layer, with ``P`` positions (1 for vectors):
 
     =======================  =============================================  ====================
     parameter of             time                                           memory
@@ -63,24 +63,24 @@ def sketched_gradients(
     gradients once. Rows do not depend on how the pool is cut into batches, up to rounding.
 
     Args:
-        model: Any module that takes a batch and returns logits or predictions, ``[B, C]`` or ``[B]``.
-        batches: Batches in the pool's order: tensors, or pairs of inputs and labels, as a DataLoader
-            yields them. Floating inputs are cast to the model's precision.
+        model: Any module that takes a batch and returns ``[B, C]`` or ``[B]``: logits, predictions.
+        batches: Batches in the pool's order: tensors, or pairs of inputs and labels, as a
+            DataLoader yields them. Floating inputs are cast to the model's precision.
         m: Sketch size.
         sketch: Kind of map, see `GradientSketch.draw`; or a map that was drawn, with which ``m``,
             ``parameters`` and ``last`` are left out.
         parameters: Names of parameters.
         last: Or the last so many layers, see `last_parameters`; 2 unless told.
-        labels: ``"true"``, ``"random"`` (as the paper's code: no label is needed), ``"pseudo"`` (the
-            model's own), ``"fisher"`` (one row a sample, whose outer product is in expectation the
-            Fisher information) or ``"fisher-exact"`` (one row a class); see
+        labels: ``"true"``, ``"random"`` (as the paper's code: no label is needed), ``"pseudo"``
+            (the model's own), ``"fisher"`` (one row a sample, whose outer product is in expectation
+            the Fisher information) or ``"fisher-exact"`` (one row a class); see
             `skmm.gradients.residuals`.
         loss: ``"cross-entropy"``, or ``"squared-error"`` with the factor 1/2.
         rng: Seed or generator, for the map and, on a stream of their own, labels.
         first: Index of the first sample: with the same seed and map, parts of a pool give the rows
             of the whole.
-        autocast: Runs the model in bfloat16 where PyTorch deems it safe; residuals at the output and
-            the sketch stay in ``dtype``.
+        autocast: Runs the model in bfloat16 where PyTorch deems it safe; the residuals at the
+            output are computed in ``float32`` or better, the sketch in ``dtype``.
         dtype: Precision of the sketch and the rows, ``"float32"`` or ``"float64"``.
         progress: Shows a progress bar.
 
@@ -88,8 +88,9 @@ def sketched_gradients(
         :math:`\tilde G`, ``[N, m]``; for ``"fisher-exact"`` ``[N, C, m]``.
 
     Raises:
-        ValueError: a parameter is unknown (close names are listed), ``batches`` is empty or not made
-            of batches, a label is out of range, or a gradient is not finite (the sample is named).
+        ValueError: a parameter is unknown (close names are listed), ``batches`` is empty or not
+            made of batches, a label is out of range, or a gradient is not finite (the sample is
+            named).
 
     References:
         Sketchy Moment Matching (Dong et al., 2024), Algorithm 3.1, https://arxiv.org/abs/2407.06120
@@ -111,8 +112,8 @@ def sketched_gradients(
     check_choice(dtype, "dtype", ("float32", "float64"))
     if isinstance(batches, Tensor | np.ndarray):
         raise ValueError(
-            f"batches must be an iterable of batches, got one array of shape {list(batches.shape)}; "
-            "pass a DataLoader, or inputs.split(64)"
+            f"batches must be an iterable of batches, got one array of shape "
+            f"{list(batches.shape)}; pass a DataLoader, or inputs.split(64)"
         )
 
     example = next(model.parameters())
@@ -209,6 +210,6 @@ def _check_finite(rows: Tensor, first: int) -> None:
     if bad.any():
         i = first + int(bad.nonzero()[0, 0])
         raise ValueError(
-            f"gradients must be finite, sample {i} has NaN or infinite entries ({int(bad.sum())} such "
-            "samples in its batch); check its input and, with autocast, try without"
+            f"gradients must be finite, sample {i} has NaN or infinite entries ({int(bad.sum())} "
+            "such samples in its batch); check its input and, with autocast, try without"
         )

@@ -15,10 +15,13 @@ labels            cross-entropy                                           square
 ``fisher-exact``  rows :math:`\sqrt{p_c}\,(p - e_c)`, one for each c      rows :math:`e_c`
 ================  ======================================================  ==========================
 
-The expected Fisher information of a sample is :math:`F_i = \mathbb E_{y \sim p}\,g_i(y)\,g_i(y)^\top`.
-Its closed form has rank up to ``C - 1``, hence ``fisher-exact``, whose ``C`` rows ``g`` a sample have
-:math:`\sum_c g_c g_c^\top = F_i`, at ``C`` backward passes and ``C`` times the rows. ``fisher`` is one
-row with :math:`\mathbb E_\xi\,g g^\top = F_i` at the price of any other rule.
+The expected Fisher information of a sample is
+
+.. math:: F_i = \mathbb E_{y \sim p}\,g_i(y)\,g_i(y)^\top
+
+Its closed form has rank up to ``C - 1``, hence ``fisher-exact``, whose ``C`` rows ``g`` a sample
+have :math:`\sum_c g_c g_c^\top = F_i`, at ``C`` backward passes and ``C`` times the rows.
+``fisher`` is one row with :math:`\mathbb E_\xi\,g g^\top = F_i` at the price of any other rule.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ LOSSES = ("cross-entropy", "squared-error")
 
 @dataclass(frozen=True)
 class SampleStream:
-    """Random numbers by sample index: the same for a sample whatever batch or process it comes in."""
+    """Random numbers by sample index: a sample gets the same in whatever batch or process."""
 
     seed: int
 
@@ -50,7 +53,7 @@ class SampleStream:
         return cls(int(rng.integers(2**63)))
 
     def uniforms(self, start: int, count: int, width: int) -> NDArray[np.float64]:
-        """Returns the ``width`` uniforms in [0, 1) of each of ``count`` samples from ``start`` on."""
+        """Returns ``width`` uniforms in [0, 1) for each of ``count`` samples from ``start`` on."""
         bits = np.random.PCG64(self.seed)
         bits.advance(start * width)  # a double uses up one step of the generator
         return np.random.Generator(bits).random((count, width))
@@ -75,8 +78,8 @@ class ResidualRule:
         check_choice(self.loss, "loss", LOSSES)
         if (self.labels, self.loss) == ("pseudo", "squared-error"):
             raise ValueError(
-                "labels='pseudo' has zero gradients with loss='squared-error': the prediction is its "
-                "own label; use labels='random', 'fisher' or 'true'"
+                "labels='pseudo' has zero gradients with loss='squared-error': the prediction is "
+                "its own label; use labels='random', 'fisher' or 'true'"
             )
 
     def __call__(self, outputs: Tensor, targets: Tensor | None, *, start: int) -> Tensor:
@@ -84,8 +87,8 @@ class ResidualRule:
 
         Args:
             outputs: The model's outputs, ``[B, C]``.
-            targets: True labels ``[B]`` or, for the squared error, ``[B]`` or ``[B, C]``; read by the
-                rule ``true`` only.
+            targets: True labels ``[B]`` or, for the squared error, ``[B]`` or ``[B, C]``; read by
+                the rule ``true`` only.
             start: Index of the batch's first sample in the pool.
 
         Returns:
@@ -159,6 +162,7 @@ def _checked_classes(targets: Tensor | None, B: int, C: int, start: int) -> Tens
     if outside.any():
         i = int(outside.nonzero()[0, 0])
         raise ValueError(
-            f"labels must be in [0, {C}), the model's outputs, got {int(y[i])} at sample {start + i}"
+            f"labels must be in [0, {C}), the model's outputs, "
+            f"got {int(y[i])} at sample {start + i}"
         )
     return y.long()

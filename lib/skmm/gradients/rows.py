@@ -1,4 +1,4 @@
-"""Where per-sample gradients go: into rows of the sketch, or, for small parameters, next to each other.
+"""Where per-sample gradients go: into rows of the sketch, or, where small, next to each other.
 
 Both collectors take the same two kinds of contribution, several a parameter if it is used more than
 once, and add them up. All arrays are channel first, ``P`` positions last.
@@ -94,7 +94,8 @@ class FormedGradients(Collector):
 class FactoredGradients(Collector):
     """Sketches outer products from their factors: memory ``B (d + e) P``, whatever ``r = d e``.
 
-    All outer products of a batch are added up as spectra, so one inverse transform a sample is enough.
+    All outer products of a batch are added up as spectra, so one inverse transform a sample is
+    enough.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class FactoredGradients(Collector):
         groups, d, P = delta.shape[1:]
         e = a.shape[2]
         delta, a = delta.to(self.dtype), a.to(self.dtype)
-        # Where the gradient is no larger than its factors, forming it is cheaper and costs no memory.
+        # A gradient no larger than its factors is cheaper to form, and costs no more memory.
         if d * e <= (d + e) * P:
             self.add(name, delta @ a.transpose(-1, -2))
             return

@@ -23,8 +23,8 @@ from skmm.sketching import SKETCHES, Sketch
 class GradientSketch:
     r"""A Johnson-Lindenstrauss map for the gradients of named parameters, drawn once for the pool.
 
-    The gradient is the concatenation of its parameters' blocks, :math:`r = \sum_l r_l`, and its sketch
-    the sum of theirs:
+    The gradient is the concatenation of its parameters' blocks, :math:`r = \sum_l r_l`, and its
+    sketch the sum of theirs:
 
     .. math:: \tilde g = g\,\Gamma = \sum_l \operatorname{vec}(\nabla_l)\,\Gamma_l
 
@@ -57,8 +57,8 @@ class GradientSketch:
         Args:
             model: Only names and shapes of its parameters are read.
             m: Sketch size.
-            sketch: ``"tensor"`` sketches outer products from their factors, so that neither time nor
-                memory grows with ``r``. The maps of `skmm.sketching` (``"gaussian"``, ...) take
+            sketch: ``"tensor"`` sketches outer products from their factors, so that neither time
+                nor memory grows with ``r``. The maps of `skmm.sketching` (``"gaussian"``, ...) take
                 gradients that are formed: ``B r`` numbers a batch and, for dense maps, ``r m`` for
                 the map; for small layers and comparisons.
             parameters: Names of parameters.

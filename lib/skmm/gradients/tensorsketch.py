@@ -14,10 +14,16 @@ from torch import Tensor
 from skmm.inputs import as_generator, check_integer
 
 
-def _balanced_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Assigns ``d`` coordinates to ``m`` buckets, none two more than another; one to one if d <= m."""
-    rounds = -(-d // m)
-    return np.concatenate([rng.permutation(m) for _ in range(rounds)])[:d]
+def _permuted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Assigns each ``m`` coordinates in turn to the ``m`` buckets, in an order of their own."""
+    return np.concatenate([rng.permutation(m) for _ in range(-(-d // m))])[:d]
+
+
+def _shifted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Assigns each ``m`` coordinates in turn to the ``m`` buckets, in order from a random one."""
+    shifts = rng.integers(0, m, size=-(-d // m))
+    index = np.arange(d)
+    return (index + shifts[index // m]) % m
 
 
 def _signs(d: int, rng: np.random.Generator) -> NDArray[np.int8]:
@@ -32,19 +38,21 @@ class TensorSketch:
 
     .. math:: \Gamma_{(o,i),\,j} = \sigma_o \tau_i \,\mathbf 1[\,h_o + k_i \equiv j \bmod m\,]
 
-    The sketch of an outer product :math:`\delta a^\top` is then the circular convolution of the hashed
-    :math:`\delta` with the hashed :math:`a`, and a Fourier transform makes it a product:
+    The sketch of an outer product :math:`\delta a^\top` is then the circular convolution of the
+    hashed :math:`\delta` with the hashed :math:`a`, and a Fourier transform makes it a product:
     :math:`O(d + e + m \log m)` instead of :math:`O(d\,e)`, and the map itself is ``d + e`` numbers.
 
-    Hashes are balanced, and one to one where a side is at most ``m``. Inner products are unbiased,
-    :math:`\mathbb E\,\Gamma\Gamma^\top = I`, and for every gradient ``g``
+    Each ``m`` coordinates of a side in turn go to the ``m`` buckets one to one: in random order on
+    the shorter side, shifted cyclically on the longer. Any two entries then collide with
+    probability :math:`1/(m-1)` at most. Inner products are unbiased, :math:`\mathbb
+    E\,\Gamma\Gamma^\top = I`, and for every gradient ``g``
 
     .. math:: \operatorname{Var} \|g\,\Gamma\|^2
-        \le \frac{2}{m}\,\bigl(1 + \mathbf 1[d > m] + \mathbf 1[e > m]\bigr)\,\|g\|^4
+        \le \frac{2}{m - 1}\,\bigl(1 + \mathbf 1[d > m] + \mathbf 1[e > m]\bigr)\,\|g\|^4
         + O(m^{-2})
 
-    which is the Gaussian map's variance where both sides fit into ``m``, and at most three times that;
-    the product of two dense sign maps has up to :math:`8/m`.
+    That is the Gaussian map's variance where both sides fit into ``m``, and at most three times
+    that; the product of two dense sign maps has up to :math:`8/m` and takes ``m (d + e)``.
 
     Attributes:
         shape: The parameter's shape; its first axis is ``d``, the others together ``e``.
@@ -74,8 +82,12 @@ class TensorSketch:
         rng = as_generator(rng)
         d = shape[0] if shape else 1
         e = math.prod(shape[1:])
-        rows = _balanced_buckets(d, m, rng), _signs(d, rng)
-        return cls(tuple(shape), m, *rows, _balanced_buckets(e, m, rng), _signs(e, rng))
+        # One side in random order is enough for the variance: the shorter, as it costs a gather.
+        by_row, by_column = _permuted_buckets, _shifted_buckets
+        if d > e:
+            by_row, by_column = by_column, by_row
+        rows = by_row(d, m, rng), _signs(d, rng)
+        return cls(tuple(shape), m, *rows, by_column(e, m, rng), _signs(e, rng))
 
     @property
     def r(self) -> int:
@@ -99,11 +111,16 @@ class TensorSketch:
         return matrix
 
 
-class Fold:
-    """Adds signed coordinates into buckets: a gather and a sum, so the bits do not depend on threads.
+_MOST_RUNS = 64
+"""Slices that are added one by one; with more of them, a gather has fewer and larger steps."""
 
-    A scatter would add in no fixed order on a GPU; the table holds the sources of each bucket instead,
-    padded with weight zero to the fullest bucket.
+
+class Fold:
+    """Adds signed coordinates into buckets, in an order that is fixed: the same bits on every run.
+
+    Runs of coordinates that go to consecutive buckets are added as slices, which takes half a
+    gather's traffic. Otherwise each bucket gathers its coordinates by a table, padded with weight
+    zero to the fullest bucket; a scatter would add in any order on a GPU.
     """
 
     def __init__(
@@ -115,6 +132,19 @@ class Fold:
         dtype: torch.dtype,
         device: torch.device,
     ):
+        self._m = m
+        starts = np.flatnonzero(np.diff(buckets, prepend=-2) != 1)
+        self._runs = None
+        if len(starts) <= _MOST_RUNS:
+            ends = np.append(starts[1:], len(buckets))
+            self._runs = [
+                (slice(start, end), slice(bucket, bucket + end - start))
+                for start, end, bucket in zip(
+                    starts.tolist(), ends.tolist(), buckets[starts].tolist(), strict=True
+                )
+            ]
+            self._weight = torch.as_tensor(signs, device=device).to(dtype).unsqueeze(-1)
+            return
         counts = np.bincount(buckets, minlength=m)
         order = np.argsort(buckets, kind="stable")
         slot = np.arange(len(buckets)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -127,6 +157,11 @@ class Fold:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Folds ``x``, shape ``[B, d, P]``, along its middle axis to ``[B, m, P]``."""
-        depth, m, _ = self._weight.shape
-        gathered = x.index_select(1, self._sources).view(len(x), depth, m, x.shape[2])
-        return gathered.mul_(self._weight).sum(1)
+        if self._runs is None:
+            depth = len(self._weight)
+            gathered = x.index_select(1, self._sources).view(len(x), depth, self._m, x.shape[2])
+            return gathered.mul_(self._weight).sum(1)
+        folded = x.new_zeros(len(x), self._m, x.shape[2])
+        for source, target in self._runs:
+            folded[:, target].addcmul_(x[:, source], self._weight[source])
+        return folded

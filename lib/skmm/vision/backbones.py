@@ -105,7 +105,7 @@ def load_backbone(
         return _load_clip(str(weights), size)
     build = models.get_model_builder(name)
     if weights == "random":
-        network, described = _random(build, rng), "random weights"
+        network, described = _random(build, size, rng), "random weights"
         digest = _state_sha256(network.state_dict())
     elif str(weights).endswith(".safetensors"):
         network, described = build(weights=None), Path(weights).name
@@ -121,12 +121,18 @@ def load_backbone(
     return Backbone(name, network, width, size, IMAGENET_MEAN, IMAGENET_STD, described, digest)
 
 
-def _random(build: Callable[..., nn.Module], rng) -> nn.Module:
-    # torch initialises from its global generator, which is put back afterwards.
+def _random(build: Callable[..., nn.Module], size: int, rng) -> nn.Module:
     seed = int(as_generator(rng).integers(2**63))
-    with torch.random.fork_rng(devices=[]):
+    # torch initialises from its global generator, which is put back afterwards.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return build(weights=None)
+        network = build(weights=None)
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = None  # statistics of all passes, here of one
+        # Without statistics of its own, a deep random network shrinks every image to nothing.
+        network.train()(torch.randn(16, 3, size, size))
+        return network
 
 
 def _state_sha256(state: dict[str, Tensor]) -> str:
@@ -185,7 +191,11 @@ def _load_clip(tag: str, size: int) -> Backbone:
         raise ImportError("clip_vit_b32 needs open_clip: pip install 'skmm[clip]'") from error
     if size != 224:
         raise ValueError(f"size must be 224 for {CLIP}, whose positions are fixed, got {size}")
-    model = open_clip.create_model("ViT-B-32-quickgelu" if tag == "openai" else "ViT-B-32", tag)
+    # OpenAI trained with another activation than the weights that open_clip's authors trained.
+    architecture = "ViT-B-32-quickgelu" if tag == "openai" else "ViT-B-32"
+    model = open_clip.create_model(
+        architecture, pretrained=tag, require_pretrained=True, load_weights_only=True
+    )
     network = model.visual.requires_grad_(False).eval()
     digest = _state_sha256(network.state_dict())
     return Backbone(CLIP, network, 512, size, CLIP_MEAN, CLIP_STD, f"open_clip {tag}", digest)

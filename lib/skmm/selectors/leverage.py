@@ -44,6 +44,20 @@ def _rank(pool: Pool, energies: NDArray[np.float64], rank: int | None) -> int:
     return min(check_integer(rank, "rank", low=1, high=high, hint=hint), len(energies))
 
 
+def leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
+    r"""Returns truncated leverage scores :math:`\sum_{j \le k} U_{ij}^2`, shape ``[N]``, sum k."""
+    energies, left = _singular_system(pool)
+    return np.sum(left[:, : _rank(pool, energies, rank)] ** 2, axis=1)
+
+
+def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
+    r"""Returns ridge leverage scores :math:`\ell_i(\lambda)`, shape ``[N]``, sum at most 2k."""
+    energies, left = _singular_system(pool)
+    k = _rank(pool, energies, rank)
+    ridge = energies[k:].sum() / max(k, 1)
+    return left**2 @ (energies / (energies + ridge))
+
+
 @selector(
     "leverage", cost="N r min(N, r)", reference="Mahoney and Drineas (2009), PNAS 106; truncated"
 )
@@ -58,9 +72,7 @@ def sample_by_leverage(
     ``rank`` is :math:`k`, the pool's intrinsic dimension unless told. Successive sampling; samples
     without leverage come last, uniformly.
     """
-    energies, left = _singular_system(pool)
-    k = _rank(pool, energies, rank)
-    return Choice(round_by_sampling(np.sum(left[:, :k] ** 2, axis=1), n, rng=rng))
+    return Choice(round_by_sampling(leverage_scores(pool, rank), n, rng=rng))
 
 
 @selector(
@@ -77,11 +89,8 @@ def sample_by_ridge_leverage(
               \lambda = \tfrac1k \sum_{j > k} \sigma_j^2
 
     On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
-    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; the ridge is the reference's,
-    with which all directions beyond :math:`k` together count about as much as the :math:`k` leading
-    ones. Successive sampling; rows of zeros come last, uniformly.
+    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; with the reference's ridge
+    the directions beyond :math:`k` together count at most as much as :math:`k` leading ones.
+    Successive sampling; rows of zeros come last, uniformly.
     """
-    energies, left = _singular_system(pool)
-    k = _rank(pool, energies, rank)
-    ridge = energies[k:].sum() / max(k, 1)
-    return Choice(round_by_sampling(left**2 @ (energies / (energies + ridge)), n, rng=rng))
+    return Choice(round_by_sampling(ridge_leverage_scores(pool, rank), n, rng=rng))

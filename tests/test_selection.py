@@ -1,0 +1,185 @@
+"""`select`: what it refuses, and whether its certificate tells the truth."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from skmm import SELECTORS, SKETCHES, Spectrum, certify, select
+
+N, R = 30, 6
+
+
+@pytest.fixture
+def features(rng):
+    return rng.standard_normal((N, R)) * np.geomspace(2, 0.2, R) + 0.3
+
+
+def _spoilt(value):
+    features = np.ones((N, R))
+    features[12, 4] = value
+    return features
+
+
+BAD_FEATURES = {
+    "not a number": (_spoilt(np.nan), "nan at row 12, column 4"),
+    "infinite": (_spoilt(-np.inf), "-inf at row 12, column 4"),
+    "infinite float16": (_spoilt(np.inf).astype(np.float16), "inf at row 12, column 4"),
+    "one axis": (np.ones(N), r"\[30\]"),
+    "three axes": (np.ones((N, 2, 3)), r"\[30, 2, 3\]"),
+    "a number": (3.0, r"\[\]"),
+    "nothing": (None, r"\[\]"),
+    "no rows": (np.ones((0, R)), r"\[0, 6\]"),
+    "no columns": (np.ones((N, 0)), r"\[30, 0\]"),
+    "text": (np.full((N, R), "a"), "dtype <U1"),
+    "complex": (np.ones((N, R), complex), "dtype complex128"),
+    "objects": (np.ones((N, R), object), "dtype object"),
+}
+
+
+@pytest.mark.parametrize("method", ["uniform", "skmm"])
+@pytest.mark.parametrize(("features", "seen"), BAD_FEATURES.values(), ids=BAD_FEATURES)
+def test_bad_features_are_named(method, features, seen):
+    with pytest.raises(ValueError, match=f"features .*got.*{seen}"):
+        select(features, 3, method=method, rng=0)
+
+
+BAD_ARGUMENTS = [
+    ("n", [0, -1, N + 1, True, 2.0, 2.5, "3", None, np.nan]),
+    ("m", [0, -2, R + 1, True, 2.0, "3"]),
+    ("rng", [None, -1, 1.5, "seed", True]),
+    ("method", ["SKMM", "", None, 0]),
+    ("sketch", ["Gaussian", None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_ARGUMENTS for value in values]
+)
+def test_bad_arguments_are_named(name, value, features):
+    """The message says which argument, and what was seen."""
+    arguments = {"n": 5, "method": "uniform", "rng": 0} | {name: value}
+    with pytest.raises(ValueError, match=rf"{name} must .*got.*{re.escape(repr(value))}"):
+        select(features, **arguments)
+
+
+@pytest.mark.parametrize("method", SELECTORS)
+def test_unknown_knob_is_named_with_the_known_ones(method, features):
+    with pytest.raises(ValueError, match=f"method '{method}' takes no colour; it takes ") as caught:
+        select(features, 5, method=method, rng=0, colour="red")
+    assert all(knob in str(caught.value) for knob in SELECTORS[method].knobs)
+
+
+def test_unknown_method_is_told_the_known_ones(features):
+    with pytest.raises(ValueError, match="method must be one of") as caught:
+        select(features, 5, method="magic", rng=0)
+    assert all(name in str(caught.value) for name in SELECTORS)
+
+
+def dense_certificate(rows, indices):
+    """Rank, slack, variance and bias of the theory's projector, from r x r matrices alone."""
+    moment = sum(np.outer(g, g) for g in rows) / len(rows)
+    chosen = sum(np.outer(g, g) for g in rows[indices]) / len(indices)
+    values = np.sort(np.linalg.eigvalsh(moment))[::-1]
+    tails = [values[t:].sum() for t in range(len(values) + 1)]
+    dimension = next(t for t, tail in enumerate(tails) if tail <= tails[0] / len(rows))
+    k = min(dimension, len(indices), np.linalg.matrix_rank(chosen))
+    basis = np.linalg.eigh(chosen)[1][:, ::-1][:, :k]
+    projector = basis @ basis.T
+    # c_S is the largest c with c Σ_S - Σ singular on the range of P.
+    slack = scipy.linalg.eigvalsh(basis.T @ moment @ basis, basis.T @ chosen @ basis)[-1]
+    variance = np.trace(moment @ np.linalg.pinv(projector @ chosen @ projector, rcond=1e-10)) / k
+    bias = np.trace(moment @ (np.eye(len(moment)) - projector)) / np.trace(moment)
+    return [k, slack, variance, bias, tails[k] / tails[0]]
+
+
+@pytest.mark.parametrize("n", [1, 3, 6, 20, N])
+@pytest.mark.parametrize("seed", range(3))
+def test_certificate_against_dense_matrices(n, seed, features):
+    """Eigenvalues of squares of condition up to 1e6 keep ten digits."""
+    selection = select(features, n, method="uniform", rng=seed)
+    seen = dataclasses.astuple(selection.certificate)
+    expected = dense_certificate(features, selection.indices)
+    np.testing.assert_allclose(seen, expected, rtol=1e-8, atol=1e-12)
+    assert selection.slack == selection.certificate.slack
+    assert selection.bias_share == selection.certificate.bias_share
+
+
+def test_whole_pool_is_a_perfect_match(features):
+    """n = N: slack and variance 1, and the bias of the best projector."""
+    certificate = select(features, N, method="uniform", rng=0).certificate
+    assert certificate.dimension == Spectrum.of(features).intrinsic_dimension
+    np.testing.assert_allclose([certificate.slack, certificate.variance], 1.0, rtol=1e-9)
+    np.testing.assert_allclose(certificate.bias_share, certificate.least_bias_share, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [name for name, one in SELECTORS.items() if not one.needs])
+@pytest.mark.parametrize("n", [2, 5, 15])
+def test_certificate_obeys_its_bounds(method, n, features):
+    """No projector has less bias than the best; the mean price is below the worst."""
+    certificate = select(features, n, method=method, rng=0).certificate
+    assert certificate.least_bias_share - 1e-12 <= certificate.bias_share <= 1.0
+    assert 0 < certificate.variance <= certificate.slack * (1 + 1e-12)
+
+
+def test_certificate_does_not_depend_on_units_or_axes(rng, features):
+    """Scaling and rotating the rows changes none of its figures."""
+    rotation = np.linalg.qr(rng.standard_normal((R, R)))[0]
+    indices = rng.choice(N, 8, replace=False)
+    one, two = (
+        dataclasses.astuple(certify(rows, Spectrum.of(rows), indices))
+        for rows in (features, 1e3 * features @ rotation)
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("sketch", SKETCHES)
+def test_methods_are_certified_in_the_same_sketch(sketch, rng):
+    """Same seed, same sketch: two methods that take the same subset get the same certificate."""
+    features = rng.standard_normal((20, 16))
+    one, two = (
+        select(features, 20, method=method, rng=4, m=8, sketch=sketch)
+        for method in ("uniform", "herding")
+    )
+    assert one.m == two.m == 8
+    assert one.certificate.dimension <= 8
+    np.testing.assert_allclose(
+        dataclasses.astuple(one.certificate), dataclasses.astuple(two.certificate), rtol=1e-8
+    )
+
+
+def test_pool_of_zeros_has_nothing_to_miss():
+    selection = select(np.zeros((9, 4)), 3, method="uniform", rng=0)
+    assert (selection.slack, selection.bias_share) == (1.0, 0.0)
+
+
+def test_subset_of_zeros_misses_everything():
+    features = np.zeros((9, 4))
+    features[0] = 1.0
+    certificate = certify(features, Spectrum.of(features), np.array([3, 5]))
+    assert (certificate.slack, certificate.bias_share) == (np.inf, 1.0)
+
+
+@pytest.mark.parametrize("method", ["skmm", "uniform"])
+def test_selection_reads_as_a_certificate(method, features):
+    """Its text holds the method, the sizes, the slack and the bias share."""
+    selection = select(features, 5, method=method, rng=0, m=4)
+    text = str(selection)
+    assert text.startswith(f"{method}: 5 of {N} samples")
+    for fact in (f"in {selection.m} dim", f"{selection.slack:.3g}", f"{selection.bias_share:.2e}"):
+        assert fact in text
+    assert ("objective" in text) == np.isfinite(selection.objective)
+
+
+def test_selection_is_frozen_and_complete(features):
+    selection = select(features, 5, rng=0)
+    assert selection.method == "skmm"
+    assert (selection.N, selection.m) == (N, R)
+    assert selection.gap >= 0
+    assert selection.seconds > 0
+    np.testing.assert_allclose(selection.weights, 1 / 5)
+    for field in ("indices", "method", "certificate"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(selection, field, None)

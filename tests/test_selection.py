@@ -108,7 +108,7 @@ def test_certificate_against_dense_matrices(n, seed, features):
 
 
 def test_whole_pool_is_a_perfect_match(features):
-    """n = N: slack and variance 1, and the bias of the best projector."""
+    """Slack and variance 1, and the bias of the best projector."""
     certificate = select(features, N, method="uniform", rng=0).certificate
     assert certificate.dimension == Spectrum.of(features).intrinsic_dimension
     np.testing.assert_allclose([certificate.slack, certificate.variance], 1.0, rtol=1e-9)

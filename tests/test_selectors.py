@@ -232,7 +232,7 @@ def test_what_is_no_distribution_is_refused(method, fault, features):
         given["probabilities"] = p[:, :1]
     else:
         p[4, 1] = {"negative": -2.0, "infinite": np.inf}[fault]
-    with pytest.raises(ValueError, match="^probabilities must"):
+    with pytest.raises(ValueError, match=r"^probabilities must"):
         select(features, 5, method=method, rng=0, **given)
 
 

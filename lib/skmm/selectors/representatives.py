@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.inputs import check_positive
@@ -74,8 +75,8 @@ def take_nearest_to_centroids(pool: Pool, n: int, *, rng: np.random.Generator) -
     .. math:: i_k = \arg\min_{i \notin S} \|g_i - \mu_k\|
 
     On the features :math:`G` themselves, by scikit-learn's ``MiniBatchKMeans`` (an optional
-    dependency). A sample nearest to two centroids stands for the first, the second takes the next
-    nearest.
+    dependency), each centroid moved to the mean :math:`\mu_k` of its cell. A sample nearest to two
+    centroids stands for the first, the second takes the next nearest.
     """
     try:
         from sklearn.cluster import MiniBatchKMeans
@@ -91,7 +92,11 @@ def take_nearest_to_centroids(pool: Pool, n: int, *, rng: np.random.Generator) -
         # Fewer distinct rows than clusters is no mistake of the caller's: n = N is allowed.
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters.fit(pool.features)
-    centroids = clusters.cluster_centers_.astype(np.float64)
+    # Mini batches leave centroids only near the means of their cells; empty cells keep theirs.
+    sizes = np.bincount(clusters.labels_, minlength=n)
+    entries = 1.0 / sizes[clusters.labels_], (clusters.labels_, np.arange(pool.N))
+    means = scipy.sparse.csr_array(entries, shape=(n, pool.N)) @ pool.features
+    centroids = np.where(sizes[:, None] > 0, means, clusters.cluster_centers_)
     kernel = LinearKernel(pool.features)
     outside = np.ones(pool.N, dtype=bool)
     indices = np.empty(n, dtype=np.intp)

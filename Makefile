@@ -48,8 +48,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 	  echo "skmm needs Python 3.11 or newer, but $(VENV) holds $$($(PYTHON) --version);" \
 	    "remove it or name another folder with VENV=..."; exit 1; }
 	@echo "Installing requirements.lock into $(VENV): 2 to 3 minutes the first time"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check \
 	  --no-deps --no-build-isolation --editable .
 	@touch $@
 

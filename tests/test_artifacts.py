@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 import skmm
+from skmm.report import provenance
+from skmm.report.methods import STYLES
 from skmm.report.tables import markdown
 
 
@@ -144,6 +147,11 @@ def test_data_outside_the_project_leaves_no_path(study, folder, tmp_path):
     assert record["data"]["pool"].keys() == {"sha256"}
 
 
+def test_absent_packages_have_no_version(monkeypatch):
+    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package"))
+    assert provenance.package_versions().keys() == {"python", "skmm", "numpy"}
+
+
 def test_missing_data_is_an_error(study, folder):
     with pytest.raises(ValueError, match=r"got 'pool': 'gone\.bin'"):
         study.close(data={"pool": "gone.bin"})
@@ -242,21 +250,28 @@ def test_frame_prints_as_it_stands(study, folder):
 # Figures tell methods apart in the same way everywhere.
 
 
-def test_known_methods_look_the_same_in_any_company():
-    """A style depends on the name alone; no two methods of the library share colour and marker."""
-    names = list(skmm.SELECTORS)
-    styles = skmm.method_styles(names)
-    looks = {(style.color, style.marker) for style in styles.values()}
-    assert len(looks) == len(names)
-    for name in names:
-        assert skmm.method_styles(["stranger", name])[name] == styles[name]
+def looks(names):
+    """Styles without their labels."""
+    styles = skmm.method_styles(names).values()
+    return [(style.color, style.marker, style.line) for style in styles]
+
+
+def test_each_selector_has_a_look_and_a_name_of_its_own():
+    """No two share all of colour, marker and line, and none gets by with a spare look."""
+    names = sorted(skmm.SELECTORS)
+    assert set(names) <= STYLES.keys()
+    assert len(set(looks(names))) == len({skmm.method_label(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["skmm", "uniform", "deepfool"])
+def test_known_methods_look_the_same_in_any_company(name):
+    assert looks(["stranger", name])[1] == looks([name])[0]
 
 
 def test_unknown_methods_get_looks_of_their_own():
     names = [*skmm.SELECTORS, "a", "b", "c"]
-    styles = skmm.method_styles(names)
-    assert len({(style.color, style.marker) for style in styles.values()}) == len(names)
-    assert styles["a"].label == skmm.method_label("a") == "a"
+    assert len(set(looks(names))) == len(names)
+    assert skmm.method_styles(["a"])["a"].label == skmm.method_label("a") == "a"
 
 
 @pytest.mark.parametrize(
@@ -303,17 +318,23 @@ def test_bands_name_unequal_numbers_of_trials_and_missing_columns(known):
         skmm.plot_bands(ax, known, y="risk", band="sem")
 
 
-def test_log_axes_have_plain_labels():
-    """Budgets are labelled where they lie, powers of ten in full, and nothing between them."""
+@pytest.mark.parametrize(
+    ("risk", "expected"),
+    [((1e-3, 1e2), {"0.001", "0.1", "10"}), ((2.5e-3, 4e-2), {"0.005", "0.01", "0.02"})],
+)
+def test_log_axes_have_plain_labels(risk, expected):
+    """Budgets are labelled where they lie; risks at powers of ten, or more often if few fit in."""
     fig, ax = plt.subplots()
-    ax.plot([48, 1600], [1e-3, 1e2])
+    ax.plot([48, 1600], risk)
     skmm.plain_log(ax.xaxis, [48, 400, 1600])
     skmm.plain_log(ax.yaxis)
     fig.canvas.draw()
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert [label.get_text() for label in ax.get_xticklabels(which="both")] == ["48", "400", "1600"]
-    shown = {label.get_text() for label in ax.get_yticklabels(which="both")}
-    assert {"0.001", "0.1", "10"} <= shown
+    low, high = ax.get_ylim()
+    shown = {label.get_text() for label in ax.get_yticklabels(which="both")} - {""}
+    assert {text for text in shown if low <= float(text) <= high} >= expected
+    assert not any(text for text in shown if not re.fullmatch(r"[125e\-+0.]+", text))
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Display name, colour and marker of a method."""
+    """Display name, colour, marker and line of a method."""
 
     label: str
     color: str
     marker: str
+    line: str = "-"
 
 
-# Seaborn's colour-blind-safe palette; markers tell the lines apart in grey print.
+# Seaborn's colour-blind-safe palette; markers and lines tell methods apart in grey print. Methods
+# that look at features alone have solid lines, those that need more than features dashed ones.
 STYLES = {
     "skmm": MethodStyle("SkMM", "#D55E00", "o"),
     "uniform": MethodStyle("Uniform", "#949494", "s"),
@@ -25,17 +27,22 @@ STYLES = {
     "adaptive": MethodStyle("Adaptive", "#029E73", "P"),
     "leverage": MethodStyle("T-leverage", "#CC78BC", "<"),
     "ridge_leverage": MethodStyle("R-leverage", "#CA9161", ">"),
+    "facility_location": MethodStyle("Facility location", "#FBAFE4", "X"),
+    "k_means": MethodStyle("K-means", "#000000", "*"),
+    "class_balanced": MethodStyle("Class-balanced", "#949494", "d", "--"),
+    "contextual_diversity": MethodStyle("Contextual diversity", "#DE8F05", "h", "--"),
+    "glister": MethodStyle("GLISTER", "#CC78BC", "p", "--"),
+    "grand": MethodStyle("GraNd", "#0173B2", "X", "--"),
+    "el2n": MethodStyle("EL2N", "#56B4E9", "*", "--"),
+    "forgetting": MethodStyle("Forgetting", "#CA9161", "8", "--"),
+    "deepfool": MethodStyle("DeepFool", "#029E73", "H", "--"),
+    "entropy": MethodStyle("Entropy", "#D55E00", "s", "--"),
+    "margin": MethodStyle("Margin", "#FBAFE4", "v", "--"),
+    "least_confidence": MethodStyle("Least confidence", "#000000", "^", "--"),
 }
 """The methods of the library by name."""
 
-_SPARE = [
-    ("#000000", "X"),
-    ("#ECE133", "h"),
-    ("#FBAFE4", "*"),
-    ("#0173B2", "p"),
-    ("#029E73", "d"),
-    ("#DE8F05", "8"),
-]
+_SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D"), ("#000000", "v")]
 
 
 def method_label(name: object) -> str:
@@ -48,6 +55,7 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     names = list(dict.fromkeys(names))
     unknown = [name for name in names if name not in STYLES]
     spare = {
-        name: MethodStyle(str(name), *_SPARE[k % len(_SPARE)]) for k, name in enumerate(unknown)
+        name: MethodStyle(str(name), *_SPARE[k % len(_SPARE)], ":")
+        for k, name in enumerate(unknown)
     }
     return {name: STYLES.get(name) or spare[name] for name in names}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from skmm.inputs import check_choice
 from skmm.report.methods import STYLES, method_styles
@@ -52,7 +53,9 @@ def set_style() -> None:
     """Gives all later figures the project's look; fonts are 8-9 pt at the printed width."""
     mpl.rcdefaults()
     mpl.rcParams.update(_LOOK)
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[style.color for style in STYLES.values()])
+    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(
+        color=dict.fromkeys(style.color for style in STYLES.values())
+    )
 
 
 def plain_log(axis: Axis, ticks: Sequence[float] | None = None) -> None:
@@ -60,14 +63,23 @@ def plain_log(axis: Axis, ticks: Sequence[float] | None = None) -> None:
 
     Args:
         axis: the axis.
-        ticks: where to put ticks, such as the budgets; by default at powers of ten.
+        ticks: where to put ticks, such as the budgets; by default at powers of ten, and at
+            2 and 5 times these if the axis spans less than two of them.
     """
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(10) if ticks is None else FixedLocator(list(ticks)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
     if ticks is not None:
+        axis.set_major_locator(FixedLocator(list(ticks)))
         axis.set_minor_locator(NullLocator())
+        return
+
+    def between(value: float, _: int) -> str:
+        # A narrow axis may hold one power of ten or none: 2 and 5 are then labelled as well.
+        low, high = axis.get_view_interval()
+        leading = round(value / 10.0 ** math.floor(math.log10(value)))
+        return f"{value:g}" if high < 100 * low and leading in (2, 5) else ""
+
+    axis.set_minor_formatter(FuncFormatter(between))
 
 
 def plot_bands(
@@ -87,7 +99,7 @@ def plot_bands(
         frame: tidy, one row a trial.
         x: column of the horizontal axis.
         y: column of the vertical axis.
-        hue: column that tells lines apart; methods keep one colour and marker in all figures.
+        hue: column that tells lines apart; methods keep one look in all figures.
         band: ``"range"`` (median, minimum to maximum), ``"quartiles"`` (median, 25 to 75 %) or
             ``"std"`` (mean ± sample standard deviation).
         legend: whether to draw a legend, titled by what line and band are.
@@ -117,6 +129,7 @@ def plot_bands(
             spread[center],
             color=style.color,
             marker=style.marker,
+            linestyle=style.line,
             label=style.label,
             linewidth=2 if first else None,
             zorder=3 if first else 2,

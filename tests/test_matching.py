@@ -163,3 +163,22 @@ def test_missing_solver_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cvxpy", None)
     with pytest.raises(ImportError, match=r"pip install .*skmm\[cvxpy\]"):
         match_moments(np.ones((4, 1)), 2, rng=0, solver="cvxpy")
+
+
+def test_published_recipe_ends_no_better():
+    """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours."""
+    from skmm.matching_recipe import adam_clip_renormalise, unscaled_objective
+
+    G = np.random.default_rng(0).standard_normal((50, 4)) * np.geomspace(1, 0.3, 4)
+    spectrum = Spectrum.of(G)
+    shares = moment_shares(G, spectrum)
+    ours = match_moments(shares, 20, rng=0, slack=0.4)
+    theirs = adam_clip_renormalise(G, spectrum, 20, slack=0.4, steps=200, learning_rate=1e-3)
+    assert theirs.s.sum() == pytest.approx(1)
+    assert theirs.objective == pytest.approx(objective(shares, theirs.s, 0.4))
+    assert theirs.objective >= ours.objective - ours.gap
+    assert theirs.objective < objective(shares, np.full(50, 1 / 50), 0.4)  # it does descend
+    assert theirs.gamma.min() >= 1 / 0.4
+    a = np.array([v @ G.T @ np.diag(theirs.s) @ G @ v for v in spectrum.eigenvectors.T])
+    paper = np.sum(np.maximum(spectrum.eigenvalues / 0.4 - a, 0) ** 2)
+    assert unscaled_objective(G, spectrum, theirs.s, slack=0.4) == pytest.approx(paper)

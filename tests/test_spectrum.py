@@ -25,6 +25,8 @@ def test_eigenpairs_rebuild_the_moment(N, m, rank):
     assert spectrum.trace == pytest.approx(np.mean(np.sum(G**2, axis=1)), rel=1e-13)
     assert spectrum.rank == rank
     assert spectrum.N == N
+    assert V.strides[0] > 0 < V.strides[1]  # torch takes no other
+    assert lam.strides[0] > 0
 
 
 @pytest.mark.parametrize("rank", [3, 8])

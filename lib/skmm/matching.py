@@ -127,13 +127,14 @@ def match_moments(
     return RelaxedSelection(
         s,
         objective=0.5 * float(deficit @ deficit),
-        gap=_gap(-(shares @ deficit), s, n),
+        gap=duality_gap(-(shares @ deficit), s, n),
         steps=steps,
         gamma=np.maximum(covered, target),
     )
 
 
-def _gap(gradient: NDArray[np.float64], s: NDArray[np.float64], n: int) -> float:
+def duality_gap(gradient: NDArray[np.float64], s: NDArray[np.float64], n: int) -> float:
+    r"""Returns :math:`\max_{s' \in \mathcal C_n} \langle \nabla f(s), s - s'\rangle`."""
     return max(0.0, float(gradient @ s) - best_vertex(gradient, n)[1])
 
 
@@ -157,7 +158,7 @@ def _solve_by_apg(
         # may be infeasible, so it only triggers the exact test at the iterate itself.
         if 0.5 * deficit @ deficit <= gap_target or steps % 16 == 15:
             deficit = np.maximum(target - s_next @ shares, 0.0)
-            if _gap(-(shares @ deficit), s_next, n) <= gap_target:
+            if duality_gap(-(shares @ deficit), s_next, n) <= gap_target:
                 return s_next, steps + 1
         move = s_next - s
         if (ahead - s_next) @ move > 0:  # the momentum points uphill: forget it

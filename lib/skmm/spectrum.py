@@ -71,7 +71,9 @@ class Spectrum:
         rows = check_rows(rows, "rows").astype(np.float64, copy=False)
         moment = rows.T @ rows / len(rows)
         eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
-        return cls(np.maximum(eigenvalues[::-1], 0.0), eigenvectors[:, ::-1], len(rows))
+        # Copies, for torch takes no negative strides.
+        descending = np.maximum(eigenvalues[::-1].copy(), 0.0)
+        return cls(descending, eigenvectors[:, ::-1].copy(), len(rows))
 
     @property
     def trace(self) -> float:

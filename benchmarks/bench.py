@@ -1,0 +1,138 @@
+"""Times the whole selection against the published recipe, and the sketches against a memory copy.
+
+Both sides run in this process with the same threads: OMP_NUM_THREADS if it is set, else all cores.
+Run as ``python benchmarks/bench.py --out figures/bench``; takes one to two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from skmm.matching import match_moments, moment_shares
+from skmm.matching_recipe import adam_clip_renormalise, unscaled_objective
+from skmm.rounding import round_by_sampling
+from skmm.selection import select
+from skmm.sketching import SKETCHES
+from skmm.spectrum import Spectrum
+from skmm.synthetic import paper_mixture
+
+N_SELECTED, SKETCH_SIZE = 80, 32
+SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]
+FIELDS = ["part", "name", "N", "r", "m", "dtype", "seconds", "repeats", "quantity", "value"]
+THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+
+
+def timed(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Returns the median wall time of ``repeats`` calls and the last result."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds), result
+
+
+def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
+    """Times selection and solver alone, both ways, and compares objectives in the same units."""
+    G, n, m = paper_mixture(rng=0).features, N_SELECTED, SKETCH_SIZE
+    size = {"N": len(G), "r": G.shape[1], "m": m, "dtype": "float64"}
+    rows = SKETCHES["gaussian"].draw(G.shape[1], m, rng=0)(G)
+    spectrum = Spectrum.of(rows)
+
+    def published_selection():
+        sketched = SKETCHES["gaussian"].draw(G.shape[1], m, rng=0)(G)
+        relaxed = adam_clip_renormalise(sketched, Spectrum.of(sketched), n)
+        return relaxed, round_by_sampling(relaxed.s, n, rng=0)
+
+    def select_here():
+        return select(G, n, method="skmm", m=m, rng=0)
+
+    def solve_here():
+        return match_moments(moment_shares(rows, spectrum), n, rng=0)
+
+    select_here()  # warms the libraries up
+    ours, _ = timed(select_here, 15)
+    ours_solver, relaxed = timed(solve_here, 15)
+    published, (theirs, _) = timed(published_selection, recipe_repeats)
+    solver, _ = timed(lambda: adam_clip_renormalise(rows, spectrum, n), 1)
+    times = [
+        ("whole selection", ours, 15, published, recipe_repeats),
+        ("solver alone", ours_solver, 15, solver, 1),
+    ]
+    table = []
+    for quantity, here, repeats, there, there_repeats in times:
+        table += [
+            {"name": "skmm", "seconds": here, "repeats": repeats, "quantity": quantity, "value": 1},
+            {"name": "published recipe", "seconds": there, "repeats": there_repeats}
+            | {"quantity": f"{quantity}: times slower", "value": there / here},
+        ]
+    for name, solution in (("skmm", relaxed), ("published recipe", theirs)):
+        paper = unscaled_objective(rows, spectrum, solution.s)
+        table += [
+            {"name": name, "quantity": "objective, paper's units", "value": paper},
+            {
+                "name": name,
+                "quantity": "objective, each direction / λ",
+                "value": solution.objective,
+            },
+        ]
+    return [{"part": "selection", **size, **row} for row in table]
+
+
+def bench_sketches() -> list[dict[str, Any]]:
+    """Times each map, and a copy of the same bytes, in GB of input a second."""
+    table = []
+    for N, r, m in SHAPES:
+        for dtype in ("float64", "float32"):
+            G = np.random.default_rng(0).standard_normal((N, r), np.float64).astype(dtype)
+            copy = np.empty_like(G)
+            calls: dict[str, Callable[[], Any]] = {"memory copy": partial(np.copyto, copy, G)}
+            for name, sketch in SKETCHES.items():
+                calls[name] = partial(sketch.draw(r, m, rng=0), G)
+            for name, call in calls.items():
+                call()
+                seconds, _ = timed(call, 3)
+                table.append(
+                    {"part": "sketch", "name": name, "N": N, "r": r, "m": m, "dtype": dtype}
+                    | {"seconds": seconds, "repeats": 3}
+                    | {"quantity": "GB/s", "value": G.nbytes / seconds / 1e9}
+                )
+    return table
+
+
+def main() -> None:
+    """Prints the table and writes it, with the machine's facts, to ``bench.csv``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("figures/bench"))
+    parser.add_argument("--recipe-repeats", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    facts = {"cores": os.cpu_count(), "threads": THREADS, "numpy": np.__version__}
+    facts["torch"] = torch.__version__
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), "\n")
+    table = bench_selection(options.recipe_repeats) + bench_sketches()
+    for row in table:
+        seconds = f"{row['seconds'] * 1e3:10.1f} ms" if "seconds" in row else " " * 13
+        shape = f"{row['N']} x {row['r']} -> {row['m']}"
+        print(f"{row['name']:17} {shape:19} {row['dtype']} {seconds}  ", end="")
+        print(f"{row['value']:10.3g} {row['quantity']}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "bench.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*FIELDS, *facts], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | facts for row in table)
+
+
+if __name__ == "__main__":
+    main()

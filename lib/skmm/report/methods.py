@@ -1,4 +1,4 @@
-"""How each method looks: one name, colour and marker in all tables and figures."""
+"""How each method and sketch looks: one name, colour and marker in all tables and figures."""
 
 from __future__ import annotations
 
@@ -42,20 +42,30 @@ STYLES = {
 }
 """The methods of the library by name."""
 
+MAPS = {
+    "gaussian": MethodStyle("Gaussian", "#0173B2", "o"),
+    "rademacher": MethodStyle("Signs", "#DE8F05", "s"),
+    "sparse-sign": MethodStyle("Sparse signs", "#029E73", "^"),
+    "srht": MethodStyle("SRHT", "#CC78BC", "D"),
+    "count": MethodStyle("CountSketch", "#CA9161", "v"),
+}
+"""The sketches by name; a CountSketch is a sparse sign map with one nonzero a row."""
+
+_KNOWN = STYLES | MAPS
 _SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D"), ("#000000", "v")]
 
 
 def method_label(name: object) -> str:
     """Returns the display name of a method, any other value as it prints."""
-    return STYLES[name].label if name in STYLES else str(name)
+    return _KNOWN[name].label if name in _KNOWN else str(name)
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Returns a style for each of ``names``; those unknown here get the spare ones in turn."""
     names = list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in STYLES]
+    unknown = [name for name in names if name not in _KNOWN]
     spare = {
         name: MethodStyle(str(name), *_SPARE[k % len(_SPARE)], ":")
         for k, name in enumerate(unknown)
     }
-    return {name: STYLES.get(name) or spare[name] for name in names}
+    return {name: _KNOWN.get(name) or spare[name] for name in names}

@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed test lint bench lock clean
+.PHONY: help env figures executed test lint bench data lock clean
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,9 @@ lint: $(INSTALLED) ## check style and format of modules, tests and notebooks
 
 bench: $(INSTALLED) ## time selection and sketches; table and CSV in figures/bench
 	@$(PYTHON) benchmarks/bench.py --out figures/bench
+
+data: $(INSTALLED) ## fetch Stanford Cars from its pinned mirror into SKMM_DATA (or data/)
+	@$(PYTHON) -m skmm.vision.mirror
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra test --extra study \

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_BLOCK_ENTRIES = 1 << 20
-"""Entries of a temporary block: 8 MB of float64, so that memory stays that of the rows."""
+_BLOCK_ENTRIES = 1 << 18
+"""Entries of a temporary block: 2 MB of float64, so that memory stays that of the rows."""
 
 
 def blocks(count: int, width: int) -> list[slice]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria import Criterion, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.criteria import Combination, Criterion, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.inputs import check_choice
 from skmm.matching import match_moments, moment_shares
 from skmm.rounding import exchange, round_by_sampling, round_to_top
 from skmm.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
 
-CRITERIA = ("auto", "diagonal", "full", "v-optimal")
+CRITERIA = ("auto", "combined", "diagonal", "full", "v-optimal")
 METRICS = ("raw", "row", "whitened")
 ROUNDINGS = ("exchange", "sample", "top")
 
 _SAMPLES_PER_DIRECTION = 3
-"""Fewer samples than this for each direction of the pool, and not all can be covered well."""
+"""With fewer samples for each direction of the pool, not all can be covered well."""
+
+_COVERED = 64
+"""Directions that ``combined`` covers at most: those beyond carry little of the second moment."""
 
 
 @selector("skmm", cost="N r m + N m n", reference="Dong et al. (2024), arXiv 2407.06120")
@@ -40,9 +43,12 @@ def match(
 
     - ``v-optimal``: least mean variance over the leading :math:`\bar r` directions;
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
+    - ``combined``: ``full``, and ``v-optimal`` over the leading directions that ``n`` samples can
+      cover (at most 64), each in units of what uniform sampling attains;
     - ``diagonal``: the paper's one-sided program on the subset;
-    - ``auto``: ``v-optimal`` if there are three samples for each of the :math:`\bar r` directions
-      (then all can be covered, and variance is all of the risk), ``full`` otherwise.
+    - ``auto``: ``v-optimal`` where the pool has low intrinsic dimension, that is where the sketch
+      sees all of it (:math:`2\bar r \le m`) and the budget covers it (:math:`3\bar r \le n`):
+      then variance is all of the risk. Otherwise ``combined``.
 
     Args:
         pool: The pool.
@@ -51,8 +57,8 @@ def match(
         criterion: What exchange descent lowers, one of `CRITERIA`.
         metric: What rows are measured in: ``raw``; ``row`` (unit norm, so that no row weighs more
             than another); ``whitened`` (every leading direction counts the same). Unless told,
-            ``row`` for ``full`` and ``raw`` otherwise.
-        mean: Whether ``full`` matches the first moment as well.
+            ``row`` for ``full`` and ``combined`` and ``raw`` otherwise.
+        mean: Whether ``full`` and ``combined`` match the first moment as well.
         slack: :math:`c_S` of the relaxed program and of ``diagonal``.
         rounding: ``exchange``, ``sample`` (the paper: draw from the weights) or ``top``.
         solver: Of the relaxed program; see `skmm.match_moments`.
@@ -60,29 +66,29 @@ def match(
     check_choice(criterion, "criterion", CRITERIA)
     check_choice(rounding, "rounding", ROUNDINGS)
     if criterion == "auto":
-        crowded = n < _SAMPLES_PER_DIRECTION * pool.spectrum.leading()
-        criterion = "full" if crowded else "v-optimal"
-    metric = metric or ("row" if criterion == "full" else "raw")
+        criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
+    metric = metric or ("row" if criterion in ("combined", "full") else "raw")
     check_choice(metric, "metric", METRICS)
     rows, spectrum = _measure(pool, metric)
-    leading = max(1, min(spectrum.leading(), n // _SAMPLES_PER_DIRECTION))
-    shares = moment_shares(rows, spectrum, spectrum.leading())
     start_rng, draw_rng = rng.spawn(2)
-    relaxed = match_moments(shares, n, rng=start_rng, slack=slack, solver=solver)
+    # Exchange makes up for what a rough solution lacks; the other roundings have nothing else.
+    effort = {"tolerance": 1e-6, "max_steps": 100} if rounding == "exchange" else {}
+    shares = moment_shares(rows, spectrum, spectrum.leading())
+    relaxed = match_moments(shares, n, rng=start_rng, slack=slack, solver=solver, **effort)
+    del shares  # as large as the rows
     if rounding == "sample":
         indices = round_by_sampling(relaxed.s, n, rng=draw_rng)
     else:
         indices = round_to_top(relaxed.s, n)
     if rounding == "exchange" and spectrum.rank > 0:
-        lowered: Criterion
-        if criterion == "diagonal":
-            lowered = DiagonalShortfall(shares, n, slack=slack)
-        elif criterion == "full":
-            lowered = SecondMoment(rows, n, mean=mean)
-        else:
-            lowered = VOptimality(spectrum.whiten(rows, leading), n)
+        lowered = _criterion(criterion, rows, spectrum, n, slack=slack, mean=mean)
         indices = exchange(lowered, indices)
     return Choice(indices, relaxed.objective, relaxed.gap)
+
+
+def _has_low_dimension(pool: Pool, n: int) -> bool:
+    r_bar = pool.spectrum.intrinsic_dimension
+    return 2 * r_bar <= pool.m and _SAMPLES_PER_DIRECTION * r_bar <= n
 
 
 def _measure(pool: Pool, metric: str) -> tuple[NDArray[np.float64], Spectrum]:
@@ -95,3 +101,20 @@ def _measure(pool: Pool, metric: str) -> tuple[NDArray[np.float64], Spectrum]:
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return rows, Spectrum.of(rows)
+
+
+def _criterion(
+    name: str, rows: NDArray[np.float64], spectrum: Spectrum, n: int, *, slack: float, mean: bool
+) -> Criterion:
+    if name == "diagonal":
+        shares = moment_shares(rows, spectrum, spectrum.leading())
+        return DiagonalShortfall(shares, n, slack=slack)
+    if name == "full":
+        return SecondMoment(rows, n, mean=mean)
+    covered = max(1, min(spectrum.leading(), n // _SAMPLES_PER_DIRECTION))
+    if name == "v-optimal":
+        return VOptimality(spectrum.whiten(rows, covered), n)
+    covered = min(covered, _COVERED)
+    # A uniform sample has mean variance 1 / (1 - k/n) over k whitened directions.
+    variance = VOptimality(spectrum.whiten(rows, covered), n)
+    return Combination([(1.0, SecondMoment(rows, n, mean=mean)), (1.0 - covered / n, variance)])

@@ -26,7 +26,7 @@ def by_name(lines, renamed=()):
 
 
 # The extra `clip` is no part of the study's environment: nothing is tested or drawn with it.
-EXTRAS = [PROJECT["optional-dependencies"][extra] for extra in ("cvxpy", "study", "test")]
+EXTRAS = [PROJECT["optional-dependencies"][extra] for extra in ("cvxpy", "data", "study", "test")]
 DIRECT = by_name(line for part in [PROJECT["dependencies"], *EXTRAS] for line in part)
 DIRECT.pop("skmm")
 LOCKED = by_name(line for line in (ROOT / "requirements.lock").read_text().splitlines() if line)

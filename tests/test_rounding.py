@@ -1,0 +1,224 @@
+"""Rounding: n distinct samples, successive sampling, descent to a subset no swap improves."""
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.matching import moment_shares
+from skmm.rounding import exchange, round_by_sampling, round_to_top
+from skmm.spectrum import Spectrum
+
+CRITERIA = {
+    "shortfall": lambda G, n: DiagonalShortfall(moment_shares(G, Spectrum.of(G)), n),
+    "shortfall-slack": lambda G, n: DiagonalShortfall(
+        moment_shares(G, Spectrum.of(G)), n, slack=0.3
+    ),
+    "v-optimality": lambda G, n: VOptimality(Spectrum.of(G).whiten(G, G.shape[1]), n),
+    "second-moment": SecondMoment,
+    "both-moments": lambda G, n: SecondMoment(G, n, mean=True),
+    "sum": lambda G, n: Combination(
+        [(1.0, CRITERIA["v-optimality"](G, n)), (0.2, SecondMoment(G, n))]
+    ),
+}
+
+every_criterion = pytest.mark.parametrize("name", CRITERIA)
+
+
+def pool(N=24, m=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((N, m)) * np.geomspace(1, 0.3, m) + 0.2
+
+
+def value_of(criterion, indices):
+    criterion.start(np.asarray(indices))
+    return criterion.value()
+
+
+def slow_swap_changes(build, indices, leaving, entering):
+    """Every swap the long way: a new criterion, started at the subset after the swap."""
+    before = value_of(build(), indices)
+    changes = np.empty((len(leaving), len(entering)))
+    for i, out in enumerate(leaving):
+        for j, new in enumerate(entering):
+            swapped = [new if k == out else k for k in indices]
+            changes[i, j] = value_of(build(), swapped) - before
+    return changes
+
+
+@every_criterion
+@pytest.mark.parametrize("n", [1, 3, 6, 20])
+def test_swap_changes_are_exact(name, n):
+    """The change told of each swap is the difference of the objective, computed anew."""
+    G = pool()
+    build = lambda: CRITERIA[name](G, n)  # noqa: E731
+    indices = np.random.default_rng(n).choice(24, n, replace=False)
+    outside = np.setdiff1d(np.arange(24), indices)
+    criterion = build()
+    criterion.start(indices)
+    slow = slow_swap_changes(build, indices, indices, outside)
+    # Relative to the value, in which the largest terms cancel.
+    scale = max(criterion.value(), np.abs(slow).max())
+    np.testing.assert_allclose(criterion.swap_changes(indices, outside), slow, atol=1e-9 * scale)
+
+
+@every_criterion
+def test_state_after_swaps_is_that_of_the_subset(name):
+    """Swaps, one or many at a time, leave what a fresh start at the new subset would."""
+    G, n = pool(), 6
+    criterion, fresh = CRITERIA[name](G, n), CRITERIA[name](G, n)
+    criterion.start(np.arange(n))
+    criterion.swap(np.array([0, 3]), np.array([10, 23]))
+    criterion.swap(np.array([10]), np.array([0]))
+    fresh.start(np.array([0, 1, 2, 4, 5, 23]))
+    np.testing.assert_array_equal(criterion.inside, fresh.inside)
+    assert criterion.value() == pytest.approx(fresh.value(), rel=1e-9)
+    leaving, entering = np.flatnonzero(fresh.inside), np.flatnonzero(~fresh.inside)
+    np.testing.assert_allclose(
+        criterion.swap_changes(leaving, entering),
+        fresh.swap_changes(leaving, entering),
+        atol=1e-9 * max(fresh.value(), 1),
+    )
+
+
+@every_criterion
+def test_a_restricted_criterion_tells_the_same(name):
+    """On a shortlist, changes are those of the whole pool, and swaps there leave it untouched."""
+    G, n = pool(), 6
+    criterion = CRITERIA[name](G, n)
+    criterion.start(np.arange(n))
+    before = criterion.value()
+    rows = np.array([1, 4, 9, 15, 20])
+    part = criterion.restrict(rows)
+    np.testing.assert_array_equal(part.inside, [True, True, False, False, False])
+    expected = criterion.swap_changes(rows[:2], rows[2:])
+    np.testing.assert_allclose(
+        part.swap_changes(np.arange(2), np.arange(2, 5)), expected, atol=1e-9
+    )
+    part.swap(np.array([0]), np.array([2]))
+    assert criterion.value() == before
+    criterion.swap(rows[[0]], rows[[2]])
+    after = criterion.swap_changes(rows[[1, 2]], rows[[0, 3, 4]])
+    np.testing.assert_allclose(
+        part.swap_changes(np.array([1, 2]), np.array([0, 3, 4])), after, atol=1e-9 * max(before, 1)
+    )
+
+
+@every_criterion
+@pytest.mark.parametrize("n", [1, 4, 12, 23])
+@pytest.mark.parametrize("shortlist", [1, 3, 128])
+def test_exchange_ends_where_no_swap_helps(name, n, shortlist):
+    """As many distinct samples, no worse than the start, and brute force finds no better swap."""
+    G = pool(seed=n)
+    start = np.random.default_rng(n).choice(24, n, replace=False)
+    build = lambda: CRITERIA[name](G, n)  # noqa: E731
+    indices = exchange(build(), start, shortlist=shortlist)
+    assert len(set(indices.tolist())) == n
+    assert value_of(build(), indices) <= value_of(build(), start) + 1e-12
+    outside = np.setdiff1d(np.arange(24), indices)
+    assert slow_swap_changes(build, indices, indices, outside).min() > -2e-9
+
+
+@every_criterion
+def test_exchange_lowers_the_criterion_with_every_swap(name):
+    """More swaps allowed, lower the value; no swap allowed, the start itself."""
+    G, n = pool(60, 5, seed=2), 9
+    start = np.arange(n)
+    values = []
+    for swaps in range(12):
+        indices = exchange(CRITERIA[name](G, n), start, max_swaps=swaps)
+        assert np.setdiff1d(start, indices).size <= swaps
+        values.append(value_of(CRITERIA[name](G, n), indices))
+    assert values[0] == value_of(CRITERIA[name](G, n), start)
+    assert np.all(np.diff(values) <= 1e-9)
+
+
+@every_criterion
+def test_exchange_does_not_depend_on_order_or_names(name):
+    """A permuted pool gives the permuted subset, and the order of the start does not matter."""
+    G, n = pool(40, 4, seed=3), 7
+    start = np.arange(n)
+    indices = exchange(CRITERIA[name](G, n), start)
+    np.testing.assert_array_equal(exchange(CRITERIA[name](G, n), start[::-1]), indices)
+    order = np.random.default_rng(0).permutation(40)
+    place = np.argsort(order)
+    permuted = exchange(CRITERIA[name](G[order], n), place[start])
+    np.testing.assert_array_equal(np.sort(order[permuted]), indices)
+
+
+@every_criterion
+def test_exchange_of_the_whole_pool_is_the_pool(name):
+    np.testing.assert_array_equal(exchange(CRITERIA[name](pool(), 24), np.arange(24)), range(24))
+
+
+@pytest.mark.parametrize("knobs", [{"max_swaps": -1}, {"shortlist": 0}, {"max_swaps": 1.5}])
+def test_exchange_names_bad_knobs(knobs):
+    with pytest.raises(ValueError, match="must be a whole number"):
+        exchange(SecondMoment(pool(), 3), np.arange(3), **knobs)
+
+
+def test_sampling_is_successive():
+    """Ordered draws of 2 of 4 follow s_i · s_j/(1 − s_i): chi-squared below its 1e-4 quantile."""
+    from scipy.stats import chi2
+
+    s, T = np.array([0.5, 0.25, 0.15, 0.1]), 4000
+    rng = np.random.default_rng(0)
+    counts = Counter(tuple(round_by_sampling(s, 2, rng=rng).tolist()) for _ in range(T))
+    pairs = list(permutations(range(4), 2))
+    expected = np.array([T * s[i] * s[j] / (1 - s[i]) for i, j in pairs])
+    assert expected.sum() == pytest.approx(T)
+    statistic = np.sum((np.array([counts[pair] for pair in pairs]) - expected) ** 2 / expected)
+    assert statistic < chi2.ppf(1 - 1e-4, df=len(pairs) - 1)
+
+
+def test_sampling_takes_positive_weights_first():
+    """If too few are positive, all of them are taken, and the rest is drawn uniformly."""
+    s = np.array([0.0, 0.7, 0.0, 0.3, 0.0])
+    rng, T = np.random.default_rng(0), 3000
+    draws = np.array([round_by_sampling(s, 3, rng=rng) for _ in range(T)])
+    assert {frozenset(row) for row in draws[:, :2].tolist()} == {frozenset({1, 3})}
+    shares = np.bincount(draws[:, 2], minlength=5)[[0, 2, 4]] / T
+    assert np.all(np.abs(shares - 1 / 3) < 4 * np.sqrt(2 / 9 / T))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_weights_have_no_scale(scale):
+    """Only ratios of weights matter, to sampling and to the top n."""
+    s = np.random.default_rng(0).random(30)
+    expected = round_by_sampling(s, 9, rng=1)
+    np.testing.assert_array_equal(round_by_sampling(s * scale, 9, rng=1), expected)
+    np.testing.assert_array_equal(round_to_top(s * scale, 9), round_to_top(s, 9))
+
+
+@pytest.mark.parametrize("n", [1, 2, 19, 20])
+@pytest.mark.parametrize("s", [np.full(20, 0.05), np.eye(1, 20)[0], np.zeros(20)], ids=str)
+def test_always_n_distinct(n, s):
+    for indices in (round_by_sampling(s, n, rng=0), round_to_top(s, n)):
+        assert len(indices) == len(set(indices.tolist())) == n
+        assert set(indices.tolist()) <= set(range(20))
+
+
+def test_top_is_sorted_and_stable():
+    """The largest weights, largest first; of equal ones those first in the pool."""
+    s = np.array([0.1, 0.3, 0.2, 0.3, 0.1])
+    np.testing.assert_array_equal(round_to_top(s, 5), [1, 3, 2, 0, 4])
+    np.testing.assert_array_equal(round_to_top(s, 4), [1, 3, 2, 0])
+
+
+@pytest.mark.parametrize("bad", [-1e-9, np.nan, np.inf])
+def test_bad_weights_are_named(bad):
+    s = np.array([0.5, bad, 0.5])
+    with pytest.raises(ValueError, match="s must be finite and not negative"):
+        round_by_sampling(s, 2, rng=0)
+    with pytest.raises(ValueError, match="s must be finite and not negative"):
+        round_to_top(s, 2)
+
+
+@pytest.mark.parametrize("n", [0, 4, 1.5])
+def test_bad_budgets_are_named(n):
+    with pytest.raises(ValueError, match="n must be a whole number"):
+        round_by_sampling(np.ones(3), n, rng=0)
+    with pytest.raises(ValueError, match="n must be a whole number"):
+        round_to_top(np.ones(3), n)

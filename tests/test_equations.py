@@ -9,6 +9,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from skmm.distortion import (
+    batched_dimension,
+    distance_tail,
+    effective_dimension,
+    gram_error,
+    reconstruction_bound,
+    reconstruction_error,
+    sketch_afresh,
+)
 from skmm.matching import match_moments, moment_shares
 from skmm.selection import certify
 from skmm.simplex import project_capped_simplex
@@ -195,3 +204,84 @@ def test_certificate_variance_and_bias(pool, n):
     least = 1 - np.trace(sigma @ best) / trace
     assert certificate.least_bias_share == pytest.approx(least, abs=1e-12)
     assert certificate.bias_share >= certificate.least_bias_share - 1e-12
+
+
+def test_distance_tail():
+    r"""Johnson-Lindenstrauss, for the Gaussian map of Section 3.1.
+
+    :math:`\Pr(|\,\|x\Gamma\|^2/\|x\|^2-1|>\epsilon)\le 2\exp(-m(\epsilon^2/4-\epsilon^3/6))`, and
+    exactly the two tails of :math:`\chi^2_m/m`.
+    """
+    epsilons, sizes = np.linspace(0.01, 0.99, 50)[:, None], np.array([1, 10, 100, 1000])
+    exact = distance_tail(epsilons, sizes, law="gaussian")
+    assert np.all(exact <= distance_tail(epsilons, sizes))
+    T, m, epsilon = 2000, 16, 0.4
+    x = np.ones((1, 30)) / np.sqrt(30)
+    norms = np.array([np.sum(GaussianSketch.draw(30, m, rng=t)(x) ** 2) for t in range(T)])
+    tail = distance_tail(epsilon, m, law="gaussian")
+    share = np.mean(abs(norms - 1) > epsilon)
+    assert abs(share - tail) < 4 * np.sqrt(tail * (1 - tail) / T)
+
+
+@pytest.mark.parametrize("m", [4, 8, 16])
+def test_range_finder(m):
+    r"""Halko, Martinsson and Tropp's Theorem 10.5, behind the sketch's bias term.
+
+    With :math:`Q=\mathrm{orth}(G\Gamma)`, :math:`\mathbb E\|G-QQ^\top G\|_F^2\le
+    \min_{k\le m-2}(1+\tfrac{k}{m-k-1})\sum_{j>k}\sigma_j^2`, and never below
+    :math:`\sum_{j>m}\sigma_j^2`.
+    """
+    T = 100
+    G = np.random.default_rng(0).standard_normal((50, 40)) / np.arange(1, 41)
+    squares = np.linalg.svd(G, compute_uv=False) ** 2
+    errors = np.empty(T)
+    for t in range(T):
+        Q = np.linalg.qr(G @ GaussianSketch.draw(40, m, rng=t).matrix)[0]
+        errors[t] = np.sum((G - Q @ Q.T @ G) ** 2)
+    bound = min((1 + k / (m - k - 1)) * squares[k:].sum() for k in range(m - 1))
+    assert errors.min() >= squares[m:].sum()
+    assert errors.mean() <= bound
+    assert reconstruction_bound(squares, m) == pytest.approx(bound / squares.sum())
+    last = reconstruction_error(G, GaussianSketch.draw(40, m, rng=T - 1)(G))
+    assert last == pytest.approx(errors[-1] / squares.sum())
+
+
+def test_gram_error_in_expectation(pool):
+    r"""Section 3.1: the error of all inner products at once.
+
+    :math:`\mathbb E\|\tilde G\tilde G^\top-GG^\top\|_F^2/\|GG^\top\|_F^2=(1+\rho)/m` with the
+    effective dimension :math:`\rho=\mathrm{tr}(\Sigma)^2/\mathrm{tr}(\Sigma^2)`.
+    """
+    G, spectrum = pool
+    T, m = 2000, 3
+    squares = np.array(
+        [gram_error(G @ G.T, GaussianSketch.draw(5, m, rng=t)(G)) ** 2 for t in range(T)]
+    )
+    expected = (1 + effective_dimension(spectrum.eigenvalues)) / m
+    assert abs(squares.mean() - expected) < 4 * squares.std() / np.sqrt(T)
+
+
+@pytest.mark.parametrize("batch", [3, 12, 60])
+def test_moment_of_batches_with_a_map_each(pool, batch):
+    r"""What a fresh map a batch leaves of the sketched second moment.
+
+    :math:`\mathbb E\,\mathrm{tr}\tilde\Sigma=\mathrm{tr}\Sigma` and :math:`\mathbb E\,\mathrm{tr}
+    \tilde\Sigma^2=\tfrac{(\mathrm{tr}\Sigma)^2}{m}+(1+\tfrac1m)\tfrac1{N^2}\sum_b\|G_bG_b^\top\|_F^2`,
+    while :math:`\mathbb E\langle x\Gamma_b,y\Gamma_c\rangle=0` between batches.
+    """
+    G, spectrum = pool
+    T, m, batches = 600, 3, np.arange(60) // batch
+    traces, squares, products = np.empty((3, T))
+    for t in range(T):
+        rows = sketch_afresh(G, m, batches=batches, rng=t)
+        moment = rows.T @ rows / 60
+        traces[t], squares[t] = np.trace(moment), np.sum(moment**2)
+        products[t] = rows[0] @ rows[-1]
+    trace = spectrum.trace
+    expected = trace**2 / batched_dimension(G, m, batches=batches)
+    blocks = sum(np.sum((part @ part.T) ** 2) for part in np.split(G, 60 // batch))
+    assert expected == pytest.approx(trace**2 / m + (1 + 1 / m) * blocks / 60**2)
+    assert abs(traces.mean() - trace) < 4 * traces.std() / np.sqrt(T)
+    assert abs(squares.mean() - expected) < 4 * squares.std() / np.sqrt(T)
+    kept = G[0] @ G[-1] if batch == 60 else 0.0
+    assert abs(products.mean() - kept) < 4 * products.std() / np.sqrt(T)

@@ -198,9 +198,10 @@ def test_interrupted_run_leaves_no_copy(project, kind):
 
 
 def make(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Runs make in ``root``, whose environment is its own, whatever this process was started by."""
+    """Runs make in ``root``: settings of an outer make do not reach it, nor is it measured."""
     command = ["make", "VENV=.venv", *arguments]
-    env = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    outer = ("MAKE", "MFLAGS", "COV")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=env)
 
 

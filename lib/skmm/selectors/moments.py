@@ -22,6 +22,10 @@ _SAMPLES_PER_DIRECTION = 3
 _COVERED = 64
 """Directions that ``combined`` covers at most: those beyond carry little of the second moment."""
 
+_SMALL_POOL, _MOST_STARTS = 4096, 32
+"""Descents from random subsets beside the matched one, for pools so small (N n) that they are
+free and that a single descent, with few swaps to choose from, may end in a poor minimum."""
+
 
 @selector("skmm", cost="N r m + N m n", reference="Dong et al. (2024), arXiv 2407.06120")
 def match(
@@ -82,8 +86,19 @@ def match(
         indices = round_to_top(relaxed.s, n)
     if rounding == "exchange" and spectrum.rank > 0:
         lowered = _criterion(criterion, rows, spectrum, n, slack=slack, mean=mean)
-        indices = exchange(lowered, indices)
+        more = max(1, min(_MOST_STARTS, _SMALL_POOL // (pool.N * n))) - 1
+        starts = [indices, *(draw_rng.choice(pool.N, n, replace=False) for _ in range(more))]
+        indices = _best_exchange(lowered, starts)
     return Choice(indices, relaxed.objective, relaxed.gap)
+
+
+def _best_exchange(criterion: Criterion, starts: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    best, reached = np.inf, starts[0]
+    for start in starts:
+        indices = exchange(criterion, start)
+        if (value := criterion.value()) < best:
+            best, reached = value, indices
+    return reached
 
 
 def _has_low_dimension(pool: Pool, n: int) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria import Criterion, blocks
+from skmm.criteria import Criterion
+from skmm.criteria.base import blocks
 from skmm.inputs import as_generator, check_budget, check_integer
 
 

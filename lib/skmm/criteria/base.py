@@ -1,0 +1,108 @@
+"""What a criterion must answer for exchange descent to lower it, and sums of criteria."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+BLOCK_ENTRIES = 1 << 18
+"""Entries of a temporary block: 2 MB of float64, so that memory stays that of the rows."""
+
+
+def blocks(count: int, width: int) -> list[slice]:
+    """Cuts ``count`` rows of ``width`` entries into slices of at most a block's entries."""
+    step = max(1, BLOCK_ENTRIES // max(width, 1))
+    return [slice(i, i + step) for i in range(0, count, step)]
+
+
+def quadratic_forms(rows: Floats, matrix: Floats) -> Floats:
+    r"""Returns :math:`x_i^\top A x_i` for all rows, in blocks: ``[N]``."""
+    parts = [np.einsum("ij,ij->i", rows[b] @ matrix, rows[b]) for b in blocks(*rows.shape)]
+    return np.concatenate(parts)
+
+
+class Criterion(ABC):
+    """An objective over subsets of ``N`` rows of which some are selected.
+
+    Attributes:
+        inside: Which rows are selected, shape ``[N]``, boolean.
+    """
+
+    inside: NDArray[np.bool_]
+
+    @abstractmethod
+    def start(self, indices: Indices) -> None:
+        """Makes ``indices`` the current subset."""
+
+    @abstractmethod
+    def value(self) -> float:
+        """Returns the objective of the current subset."""
+
+    @abstractmethod
+    def single_changes(self) -> tuple[Floats, Floats]:
+        """Returns what leaving and what entering of each row would add, apart: ``[N]`` each.
+
+        Only the order among those inside (leaving) and those outside (entering) has a meaning.
+        """
+
+    @abstractmethod
+    def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
+        """Returns the exact change of the objective by each swap: ``[leaving, entering]``."""
+
+    @abstractmethod
+    def swap(self, leaving: Indices, entering: Indices) -> None:
+        """Replaces the rows ``leaving`` by as many ``entering`` ones."""
+
+    @abstractmethod
+    def restrict(self, rows: Indices) -> Self:
+        """Returns this criterion with only ``rows`` movable, numbered ``0, 1, ...``."""
+
+
+class Combination(Criterion):
+    """A weighted sum of criteria over the same pool.
+
+    Args:
+        terms: Pairs of weight and criterion.
+    """
+
+    def __init__(self, terms: Sequence[tuple[float, Criterion]]):
+        self._terms = list(terms)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which rows are selected; all terms agree."""
+        return self._terms[0][1].inside
+
+    def start(self, indices: Indices) -> None:
+        """See `Criterion.start`."""
+        for _, term in self._terms:
+            term.start(indices)
+
+    def value(self) -> float:
+        """See `Criterion.value`."""
+        return sum(weight * term.value() for weight, term in self._terms)
+
+    def single_changes(self) -> tuple[Floats, Floats]:
+        """See `Criterion.single_changes`."""
+        pairs = [(weight, *term.single_changes()) for weight, term in self._terms]
+        return sum(w * leave for w, leave, _ in pairs), sum(w * enter for w, _, enter in pairs)
+
+    def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
+        """See `Criterion.swap_changes`."""
+        return sum(weight * term.swap_changes(leaving, entering) for weight, term in self._terms)
+
+    def swap(self, leaving: Indices, entering: Indices) -> None:
+        """See `Criterion.swap`."""
+        for _, term in self._terms:
+            term.swap(leaving, entering)
+
+    def restrict(self, rows: Indices) -> Self:
+        """See `Criterion.restrict`."""
+        return type(self)([(weight, term.restrict(rows)) for weight, term in self._terms])

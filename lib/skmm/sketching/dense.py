@@ -1,0 +1,73 @@
+"""Maps whose matrix is held: Gaussian and Rademacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from skmm.inputs import is_tensor
+from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianSketch(Sketch):
+    r"""The Gaussian map, for which the paper's Theorem 3.1 is stated.
+
+    .. math:: \Gamma_{ij} \sim \mathcal N(0, 1/m)
+
+    Attributes:
+        matrix: :math:`\Gamma`, shape ``[r, m]``.
+    """
+
+    matrix: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
+        """Draws ``r * m`` normals; see `Sketch.draw`."""
+        rng = check_sizes(r, m, rng)
+        matrix = rng.standard_normal((r, m))
+        matrix /= np.sqrt(m)
+        return cls(r, m, matrix)
+
+    def _apply(self, rows: Any) -> Any:
+        return rows @ self._like(self.matrix, rows)
+
+    def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
+        return rows @ self.matrix
+
+
+@dataclass(frozen=True, eq=False)
+class RademacherSketch(Sketch):
+    r"""The sign map (Achlioptas 2003): a byte an entry, and the Gaussian map's guarantees.
+
+    .. math:: \Gamma_{ij} = \pm 1/\sqrt m \text{ with probability } 1/2
+
+    Attributes:
+        signs: :math:`\sqrt m\,\Gamma`, shape ``[r, m]``, ``int8``.
+    """
+
+    signs: NDArray[np.int8]
+
+    @classmethod
+    def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
+        """Draws ``r * m`` signs; see `Sketch.draw`."""
+        rng = check_sizes(r, m, rng)
+        return cls(r, m, draw_signs(rng, r, m))
+
+    def _apply(self, rows: Any) -> Any:
+        if is_tensor(rows):
+            return rows @ self._like(self.signs, rows) / np.sqrt(self.m)
+        # In column blocks, so that the signs are never held as floats all at once.
+        step = max(1, BLOCK_ENTRIES // self.m)
+        out = np.zeros((len(rows), self.m), rows.dtype)
+        for i in range(0, self.r, step):
+            out += rows[:, i : i + step] @ self.signs[i : i + step].astype(rows.dtype)
+        out /= np.sqrt(self.m)
+        return out
+
+    def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
+        return (rows @ self.signs) / np.sqrt(self.m)

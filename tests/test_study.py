@@ -1,0 +1,243 @@
+"""A study: subsets as `select` gives them, kept by all they depend on; scores paired by seed."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from skmm.probing import LinearProbe, probe_scores
+from skmm.report.trials import NESTED
+from skmm.selection import select
+from skmm.selectors import SELECTORS
+from skmm.training import selections, sources
+from skmm.training.costs import metered
+from skmm.training.evaluations import run_finetuning, run_probes
+from skmm.training.finetuning import Recipe
+from skmm.training.proxies import first_model, training_history
+from skmm.training.selections import class_coverage, run_selections
+from skmm.training.sources import array_digest, code_behind
+
+C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Pool and test rows of four classes, one direction each, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % C
+    rows = (3 * np.eye(C, 8)[labels] + rng.standard_normal((120, 8))).astype(np.float32)
+    return rows[:80], labels[:80], rows[80:], labels[80:]
+
+
+def choose(data, folder, methods, **knobs):
+    knobs = {"seeds": SEEDS, "initial": 20} | knobs
+    return run_selections(*data[:2], methods, BUDGETS, folder=folder, **knobs)
+
+
+@pytest.mark.parametrize("method", SELECTORS)
+def test_every_selector_gets_what_it_needs(data, tmp_path, method):
+    subsets, costs = choose(data, tmp_path, [method])
+    assert list(subsets) == [(method, n, seed) for n in BUDGETS for seed in SEEDS]
+    for (_, n, _), S in subsets.items():
+        assert len(np.unique(S)) == n
+    assert list(costs) == ["method", "n", "seed", "seconds", "peak_mb"]
+    assert (costs["seconds"] > 0).all()
+    if not SELECTORS[method].needs:
+        for (_, n, seed), S in subsets.items():
+            np.testing.assert_array_equal(S, select(data[0], n, method=method, rng=seed).indices)
+
+
+def test_nested_methods_select_once(data, tmp_path):
+    """A curve costs one selection a seed; one in all if nothing is drawn."""
+    _, costs = choose(data, tmp_path, sorted(NESTED))
+    assert set(costs["n"]) == {max(BUDGETS)}
+    made = costs.groupby("method").size()
+    assert (made[["herding", "herding_farthest"]] == 1).all()
+    assert (made[["k_center", "leverage", "ridge_leverage"]] == len(SEEDS)).all()
+
+
+def test_labels_reach_only_methods_that_need_them(data, tmp_path):
+    free = [name for name, chosen in SELECTORS.items() if not chosen.needs]
+    shuffled = np.random.default_rng(0).permutation(data[1])
+    given, other = (choose((data[0], labels), tmp_path, free)[0] for labels in (data[1], shuffled))
+    for at, S in given.items():
+        np.testing.assert_array_equal(S, other[at])
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The methods that were selected with, one entry a call."""
+    calls = []
+
+    def counting(features, n, *, method, **knobs):
+        calls.append(method)
+        return select(features, n, method=method, **knobs)
+
+    monkeypatch.setattr(selections.skmm.selection, "select", counting)
+    return calls
+
+
+def test_selections_on_disk_are_not_repeated(data, tmp_path, counted):
+    """A changed knob costs its own method, changed features cost all."""
+    methods = {"uniform": {}, "skmm": {"slack": 1.0}}
+    first, _ = choose(data, tmp_path, methods)
+    assert len(counted) == 8
+    again, _ = choose(data, tmp_path, methods)
+    assert len(counted) == 8
+    assert all(np.array_equal(first[at], again[at]) for at in first)
+    choose(data, tmp_path, methods | {"skmm": {"slack": 0.9}})
+    assert counted[8:] == ["skmm"] * 4
+    choose((data[0] + 1, data[1]), tmp_path, methods)
+    assert len(counted) == 20
+
+
+def test_probes_are_those_of_the_library(data, tmp_path):
+    subsets, _ = choose(data, tmp_path, ["uniform", "skmm"])
+    results = run_probes(*data, subsets, folder=tmp_path).results
+    assert list(results)[:5] == ["method", "n", "seed", "accuracy", "macro_f1"]
+    assert len(results) == len(subsets)
+    row = results[(results["method"] == "skmm") & (results["seed"] == 1)].iloc[0]
+    S, rng = np.sort(subsets["skmm", row["n"], 1]), np.random.default_rng(1).spawn(3)[2]
+    probe = LinearProbe.fit(data[0][S], data[1][S], rng=rng)
+    scores = asdict(probe_scores(probe, *data[2:]))
+    assert row[["accuracy", "macro_f1"]].to_dict() == scores
+
+
+def test_scores_belong_to_the_subset_not_to_its_name(data, tmp_path):
+    """The same rows in another order, under any name, have the same score."""
+    subsets, _ = choose(data, tmp_path, ["uniform"])
+    same = {("other", n, seed): S[::-1] for (_, n, seed), S in subsets.items()}
+    results = run_probes(*data, {**subsets, **same}, folder=tmp_path).results
+    parts = [part.drop(columns="method").reset_index(drop=True) for _, part in
+             results.groupby("method")]  # fmt: skip
+    pd.testing.assert_frame_equal(*parts)
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_tails_are_finetuned_on_every_subset(data, tmp_path, last):
+    torch.manual_seed(0)
+    tail = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
+    tail.add_module("fc", nn.Linear(16, C))
+    subsets, _ = choose(data, tmp_path, ["uniform"])
+    recipe = Recipe(epochs=4, rate=3e-2)
+    runs = [
+        run_finetuning(tail, *data, subsets, folder=tmp_path / where, last=last, recipe=recipe)
+        for where in ("a", "a", "b")
+    ]
+    for other in runs[1:]:
+        pd.testing.assert_frame_equal(runs[0].results, other.results)
+    pd.testing.assert_frame_equal(runs[0].costs, runs[1].costs)
+    assert list(runs[0].results) == ["method", "n", "seed", "accuracy", "macro_f1", "epoch"]
+    assert runs[0].results["accuracy"].mean() > 1 / C
+
+
+def test_first_model_sees_its_labels_alone(data):
+    rows, labels = data[:2]
+    model = first_model(rows, labels, initial=20, rng=0)
+    other = labels.copy()
+    rest = np.setdiff1d(np.arange(80), model.initial)
+    other[rest] = (labels[rest] + 1) % C
+    again = first_model(rows, other, initial=20, rng=0)
+    np.testing.assert_array_equal(model.probabilities, again.probabilities)
+    assert len(np.unique(model.initial)) == 20
+    np.testing.assert_allclose(model.probabilities.sum(1), 1, rtol=1e-12)
+
+
+def test_first_model_agrees_with_itself(data):
+    """Probabilities are the softmax of the logits; logits are affine in the rows by the weights."""
+    rows, labels = data[:2]
+    model = first_model(rows, labels, initial=20, rng=0)
+    np.testing.assert_array_equal(model.probabilities.argmax(1), model.logits.argmax(1))
+    offset = model.logits - rows @ model.weights.T
+    np.testing.assert_allclose(offset, np.tile(offset[0], (80, 1)), atol=1e-4)
+
+
+def test_classes_without_an_initial_label_have_probability_zero(data):
+    rows, labels = data[0], np.where(data[1] == 3, 0, data[1])
+    labels[0] = 3
+    model = next(
+        m for m in (first_model(rows, labels, initial=20, rng=k) for k in range(9))
+        if 0 not in m.initial
+    )  # fmt: skip
+    assert model.probabilities.shape == (80, C)
+    assert not model.probabilities[:, 3].any()
+    assert model.logits.shape[1] == len(model.weights) == 3
+
+
+def test_history_learns_and_is_drawn_by_rng(data):
+    rows, labels = data[:2]
+    history = training_history(rows, labels, rng=0, epochs=200)
+    assert history.correctness.shape == (200, 80)
+    assert history.correctness[-1].mean() > max(0.8, history.correctness[0].mean())
+    assert history.early.shape == (3, 80, C)
+    np.testing.assert_allclose(history.early.sum(2), 1, rtol=1e-5)
+    again, other = (training_history(rows, labels, rng=k, epochs=3).early for k in (0, 1))
+    np.testing.assert_array_equal(history.early, again)
+    assert not np.array_equal(again, other)
+
+
+def test_bad_proxies_are_refused(data):
+    with pytest.raises(ValueError, match=r"n must be a whole number in \[1, 80\], got n=81"):
+        first_model(*data[:2], initial=81, rng=0)
+    with pytest.raises(ValueError, match="initial=1 rows are all of class"):
+        first_model(*data[:2], initial=1, rng=0)
+    with pytest.raises(ValueError, match="forgetting takes two epochs"):
+        training_history(*data[:2], rng=0, epochs=1)
+
+
+def test_coverage_counts_classes():
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    subsets = {("a", 2, 0): np.array([0, 1]), ("a", 3, 0): np.array([0, 2, 5])}
+    table = class_coverage(labels, subsets)
+    assert table["coverage"].tolist() == [1 / 3, 1.0]
+    assert table["largest"].tolist() == [2, 1]
+
+
+def test_peak_memory_is_that_of_the_block():
+    """40 MB touched and freed are seen, and not again in the next block."""
+    with metered() as costs:
+        np.ones(5_000_000).sum()
+    with metered() as after:
+        pass
+    if np.isnan(costs.peak_mb):
+        pytest.skip("this system does not tell a process's peak memory")
+    assert 39 < costs.peak_mb < 60
+    assert after.peak_mb < 20
+    assert costs.seconds > 0
+
+
+def test_code_behind_follows_imports(tmp_path, monkeypatch):
+    """To any depth, and into functions."""
+    package = tmp_path / "toylib"
+    package.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {
+        "__init__": "'''A package.'''",
+        "a": "from toylib.b import f",
+        "b": "def f():\n    from toylib import c\n    return c.x",
+        "c": "x = 1",
+        "d": "y = 1",
+    }
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sources, "code_version", lambda *found: [m.__name__ for m in found])
+    assert code_behind("toylib.a") == ["toylib", "toylib.a", "toylib.b", "toylib.c"]
+    assert code_behind("toylib.d", "toylib.c") == ["toylib.c", "toylib.d"]
+
+
+def test_code_behind_a_selector_is_its_own():
+    """What is behind uniform sampling is not behind matching, and the other way round."""
+    modules = {name: SELECTORS[name].choose.__module__ for name in ("uniform", "skmm", "margin")}
+    assert len({code_behind(module) for module in modules.values()}) == 3
+
+
+@pytest.mark.parametrize("other", [np.arange(6.0).reshape(2, 3), np.arange(6, dtype=np.float32)])
+def test_array_digest_sees_type_shape_and_entries(other):
+    array = np.arange(6.0)
+    assert array_digest(array) == array_digest(array.copy())
+    assert array_digest(array) != array_digest(other)
+    assert array_digest(array) != array_digest(array + np.eye(6)[5])
+    assert array_digest(array[::2]) == array_digest(array[::2].copy())

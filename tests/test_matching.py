@@ -5,6 +5,7 @@ import pytest
 
 from skmm.matching import match_moments, moment_shares
 from skmm.spectrum import Spectrum
+from skmm.synthetic import gaussian_mixture
 
 TRIALS = range(20)
 inaccurate = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
@@ -38,7 +39,7 @@ def test_equals_the_reference_solver(trial):
     """With c_S ≥ 1 both find objective 0, to 1e-12 of that of an empty selection."""
     shares, n, slack = small_problem(trial, scarce=False)
     empty = objective(shares, np.zeros(len(shares)), slack)
-    for solver in ("apg", "cvxpy"):
+    for solver in ("newton", "apg", "cvxpy"):
         relaxed = match_moments(shares, n, rng=trial, slack=slack, solver=solver)
         assert_feasible(relaxed.s, n)
         assert relaxed.objective <= 1e-12 * empty
@@ -46,11 +47,12 @@ def test_equals_the_reference_solver(trial):
 
 
 @inaccurate
+@pytest.mark.parametrize("solver", ["newton", "apg"])
 @pytest.mark.parametrize("trial", TRIALS)
-def test_equals_the_reference_solver_above_zero(trial):
+def test_equals_the_reference_solver_above_zero(trial, solver):
     """With c_S < 1 and a minimum well above 0, the objectives agree to 1e-6 relative and better."""
     shares, n, slack = small_problem(trial, scarce=True)
-    ours = match_moments(shares, n, rng=trial, slack=slack)
+    ours = match_moments(shares, n, rng=trial, slack=slack, solver=solver)
     reference = match_moments(shares, n, rng=trial, slack=slack, solver="cvxpy")
     assert reference.objective > 1e-3 * objective(shares, np.zeros(len(shares)), slack)
     assert ours.objective == pytest.approx(reference.objective, rel=1e-9)
@@ -61,16 +63,32 @@ def test_equals_the_reference_solver_above_zero(trial):
 
 
 @inaccurate
+@pytest.mark.parametrize("solver", ["newton", "apg"])
 @pytest.mark.parametrize("steps", [1, 3, 10, 30, 100])
-def test_gap_bounds_the_distance_to_the_minimum(steps):
+def test_gap_bounds_the_distance_to_the_minimum(steps, solver):
     """However early the solver stops, f(s) − min f ≤ gap; the reference's lower bound is min f."""
     for trial in range(5):
         shares, n, slack = small_problem(trial, scarce=True)
         best = match_moments(shares, n, rng=0, slack=slack, solver="cvxpy")
-        early = match_moments(shares, n, rng=0, slack=slack, max_steps=steps)
+        early = match_moments(shares, n, rng=0, slack=slack, solver=solver, max_steps=steps)
         assert early.steps <= steps
         assert early.objective - best.objective <= early.gap + best.gap + 1e-12 * best.objective
         assert_feasible(early.s, n)
+
+
+@pytest.mark.parametrize("slack", [0.3, 0.8, 1.0])
+@pytest.mark.parametrize("n", [24, 400])
+def test_newton_is_exact_on_tight_clusters(n, slack):
+    """To 1e-12 of an empty selection, where the gradient method of as many steps is far off."""
+    mixture = gaussian_mixture(1000, 60, 8, rng=0)
+    shares = moment_shares(mixture.features, Spectrum.of(mixture.features), 8)
+    knobs = {"rng": 0, "slack": slack, "max_steps": 2000}
+    exact = match_moments(shares, n, **knobs)
+    creeping = match_moments(shares, n, solver="apg", **knobs)
+    assert_feasible(exact.s, n)
+    assert exact.gap <= 1e-12 * objective(shares, np.zeros(1000), slack)
+    assert exact.objective <= creeping.objective + exact.gap
+    assert exact.steps <= creeping.steps or slack == 1.0
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-8])
@@ -119,7 +137,7 @@ def test_one_seed_one_solution():
 
 
 @inaccurate
-@pytest.mark.parametrize("solver", ["apg", "cvxpy"])
+@pytest.mark.parametrize("solver", ["newton", "apg", "cvxpy"])
 @pytest.mark.parametrize("case", ["one of many", "all", "single", "zero", "equal", "lonely"])
 def test_degenerate_pools(case, solver):
     """Budgets of 1 and of N, N = 1, zero rows, equal rows, a direction only one sample has."""
@@ -150,7 +168,7 @@ def test_degenerate_pools(case, solver):
         ({"slack": np.inf}, "slack must be a finite number above 0"),
         ({"tolerance": -1.0}, "tolerance must be a finite number above 0"),
         ({"max_steps": 0}, "max_steps must be a whole number"),
-        ({"solver": "adam"}, "solver must be one of apg, cvxpy, got 'adam'"),
+        ({"solver": "adam"}, "solver must be one of apg, cvxpy, newton, got 'adam'"),
         ({"rng": None}, "rng must be"),
     ],
 )

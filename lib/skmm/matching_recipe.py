@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from skmm.inputs import check_budget, check_integer, check_positive
-from skmm.matching import RelaxedSelection, duality_gap, moment_shares
+from skmm.matching import RelaxedSelection, moment_shares
+from skmm.simplex import duality_gap
 from skmm.spectrum import Spectrum
 
 

@@ -77,3 +77,22 @@ def best_vertex(scores: NDArray[np.float64], n: int) -> tuple[NDArray[np.intp], 
         return np.arange(n), float(scores.mean())
     chosen = np.argpartition(scores, n - 1)[:n]
     return chosen, float(scores[chosen].mean())
+
+
+def duality_gap(gradient: NDArray[np.float64], s: NDArray[np.float64], n: int) -> float:
+    r"""Returns how far below a convex function's value at ``s`` its minimum can lie at most.
+
+    .. math:: \max_{s' \in \mathcal C_n} \langle \nabla f(s), s - s'\rangle \ge f(s) - \min f
+
+    Args:
+        gradient: :math:`\nabla f(s)`, shape ``[N]``.
+        s: Weights in the capped simplex, shape ``[N]``.
+        n: Budget, in ``1..N``.
+
+    Returns:
+        The Frank-Wolfe (Fenchel duality) gap, not negative.
+
+    References:
+        Jaggi (2013), Revisiting Frank-Wolfe.
+    """
+    return max(0.0, float(gradient @ s) - best_vertex(gradient, n)[1])

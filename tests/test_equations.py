@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from skmm.design import bound_v_optimality, v_optimality
 from skmm.distortion import (
     batched_dimension,
     distance_tail,
@@ -19,10 +20,12 @@ from skmm.distortion import (
     sketch_afresh,
 )
 from skmm.matching import match_moments, moment_shares
+from skmm.risk import FixedDesign
 from skmm.selection import certify
 from skmm.simplex import project_capped_simplex
 from skmm.sketching import GaussianSketch
 from skmm.spectrum import Spectrum, intrinsic_dimension
+from skmm.tightness import subspace_bound
 
 
 @pytest.fixture
@@ -285,3 +288,96 @@ def test_moment_of_batches_with_a_map_each(pool, batch):
     assert abs(squares.mean() - expected) < 4 * squares.std() / np.sqrt(T)
     kept = G[0] @ G[-1] if batch == 60 else 0.0
     assert abs(products.mean() - kept) < 4 * products.std() / np.sqrt(T)
+
+
+def test_expected_excess_risk():
+    r"""Section 2: ridge regression's risk in expectation over the label noise.
+
+    With :math:`A=(\Sigma_S+\alpha I)^{-1}`: :math:`\mathbb E\|\theta_S-\theta_*\|^2_\Sigma=
+    \tfrac{\sigma^2}{n}\mathrm{tr}(\Sigma A\Sigma_SA)+\alpha^2\theta_*^\top A\Sigma A\theta_*`.
+    """
+    rng = np.random.default_rng(0)
+    G, S, theta, alpha = rng.standard_normal((50, 30)), np.arange(12), rng.standard_normal(30), 0.3
+    sigma, of_subset = G.T @ G / 50, G[S].T @ G[S] / 12
+    A = np.linalg.inv(of_subset + alpha * np.eye(30))
+    split = FixedDesign.of(G).select(S).excess_risk(G @ theta, noise_variance=0.7, alphas=alpha)
+    assert split.variance.item() == pytest.approx(0.7 / 12 * np.trace(sigma @ A @ of_subset @ A))
+    assert split.bias.item() == pytest.approx(alpha**2 * theta @ A @ sigma @ A @ theta)
+
+
+@pytest.mark.parametrize("p", [1, 4, 9])
+def test_theorem_2_2_for_any_subspace(p):
+    r"""Theorem 2.2, with P onto a random subspace of :math:`\mathrm{Range}(\Sigma_S)`.
+
+    :math:`\min_\alpha\mathbb E\,\mathrm{ER}(\theta_S)\le\tfrac{2\sigma^2}{n}
+    \mathrm{tr}(\Sigma(P\Sigma_SP)^\dagger)+2\,\mathrm{tr}(\Sigma(I-P))\|\theta_*\|^2`.
+    """
+    rng = np.random.default_rng(p)
+    for _ in range(30):
+        G = rng.standard_normal((40, 25)) * np.arange(1, 26.0) ** -rng.uniform(0, 2)
+        S, theta, noise = rng.choice(40, 9, replace=False), rng.standard_normal(25), rng.uniform()
+        basis = scipy.linalg.orth(G[S].T @ rng.standard_normal((9, p)))
+        P = basis @ basis.T
+        sigma, of_subset = G.T @ G / 40, G[S].T @ G[S] / 9
+        inverse = np.linalg.pinv(P @ of_subset @ P, rcond=1e-10, hermitian=True)
+        variance = 2 * noise / 9 * np.trace(sigma @ inverse)
+        bound = variance + 2 * np.trace(sigma @ (np.eye(25) - P)) * theta @ theta
+        seen = FixedDesign.of(G).select(S)
+        assert seen.excess_risk(G @ theta, noise_variance=noise).best.total.item() <= bound
+        eigenbasis = scipy.linalg.eigh(of_subset)[1][:, ::-1][:, :9]
+        # Eigenvectors are known up to their signs, which the rows settle.
+        signs = np.sign(np.sum(G @ eigenbasis * seen.rows, axis=0))
+        Q = (eigenbasis * signs).T @ basis
+        ours = subspace_bound(seen, Q, noise_variance=noise, theta_norm=np.linalg.norm(theta))
+        assert ours == pytest.approx(bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_variance_is_at_most_slack_times_dimension(pool, k):
+    r"""Corollary of Theorem 2.2, exploitation.
+
+    :math:`P(c_S\Sigma_S-\Sigma)P\succeq 0` with P of rank k within the range gives
+    :math:`\mathrm{tr}(P\Sigma P(P\Sigma_SP)^\dagger)\le c_Sk`: no r is left.
+    """
+    G, _ = pool
+    of_subset = G[:9].T @ G[:9] / 9
+    V = scipy.linalg.eigh(of_subset)[1][:, -k:]
+    sigma = G.T @ G / len(G)
+    slack = scipy.linalg.eigh(V.T @ sigma @ V, V.T @ of_subset @ V, eigvals_only=True)[-1]
+    P = V @ V.T
+    assert np.linalg.eigvalsh(P @ (slack * of_subset - sigma) @ P)[0] > -1e-12
+    variance = np.trace(sigma @ np.linalg.pinv(P @ of_subset @ P, rcond=1e-10, hermitian=True))
+    assert variance <= slack * k * (1 + 1e-12)
+
+
+def test_least_v_optimality_of_orthogonal_clusters():
+    r"""The rate's constant on a mixture without tail: shares :math:`p_k` over K directions.
+
+    :math:`\min_s\tfrac1K\sum_k p_k/s_k=\tfrac1K\bigl(\sum_k\sqrt{p_k}\bigr)^2`, at
+    :math:`s_k\propto\sqrt{p_k}`; at most 1, which is proportional sampling.
+    """
+    sizes = np.array([10, 40, 150, 300])
+    p = sizes / sizes.sum()
+    whitened = np.repeat(np.diag(1 / np.sqrt(p)), sizes, axis=0)
+    least = np.sqrt(p).sum() ** 2 / 4
+    bound = bound_v_optimality(whitened, 12, tolerance=1e-6)
+    assert bound.lower_bound <= least * (1 + 1e-12)
+    assert bound.value == pytest.approx(least, rel=2e-6)
+    assert v_optimality(whitened, np.repeat(p / sizes, sizes)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_lower_bound_holds_for_every_subset(n):
+    r"""V-optimal design: the proof that comes with the relaxed solution.
+
+    :math:`\min_{|S|=n}\varphi(1_S/n)\ge\varphi(s)-\max_{s'\in\mathcal C_n}
+    \langle\nabla\varphi(s),s-s'\rangle` with :math:`\varphi(s)=\tfrac1k\mathrm{tr}\,M(s)^{-1}`.
+    """
+    rows = np.random.default_rng(n).standard_normal((10, 2))
+    whitened = Spectrum.of(rows).whiten(rows, 2)
+    best = np.inf
+    for subset in combinations(range(10), n):
+        moment = whitened[list(subset)].T @ whitened[list(subset)] / n
+        best = min(best, np.trace(np.linalg.inv(moment)) / 2)
+    for max_steps in (0, 5, 5000):
+        assert bound_v_optimality(whitened, n, max_steps=max_steps).lower_bound <= best

@@ -16,6 +16,7 @@ _HOME = {
     "report.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "report.methods": ["MethodStyle", "method_label", "method_styles"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
+    "report.rates": ["rate_trials"],
     "report.style": ["plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],
     "report.trials": ["Trials", "run_trials"],
@@ -50,6 +51,7 @@ _HOME = {
     "selectors": ["SELECTORS"],
     "ridge": ["CrossValidation", "RidgePath", "cross_validate"],
     "risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
+    "tightness": ["Tightness", "sample_tightness", "subspace_bound"],
     "synthetic": [
         "Digits",
         "Mixture",

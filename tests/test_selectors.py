@@ -15,7 +15,9 @@ N, R, C = 60, 7, 4
 VARIANTS = [(name, {}) for name in SELECTORS]
 VARIANTS += [("skmm", {"rounding": rounding}) for rounding in ("sample", "top")]
 VARIANTS += [("skmm", {"criterion": c}) for c in ("combined", "diagonal", "full", "v-optimal")]
-VARIANTS += [("skmm", {"criterion": "full", "mean": True})]
+VARIANTS += [
+    ("skmm", {"criterion": "full", "metric": x, "mean": True}) for x in ("raw", "whitened")
+]
 
 
 def _name(variant):

@@ -61,7 +61,7 @@ def check_positive(value: Any, name: str, *, hint: str) -> float:
 
 def check_choice(value: Any, name: str, choices) -> str:
     """Returns ``value`` if it is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}, got {value!r}")
     return value
 
@@ -92,7 +92,10 @@ def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
         rows = (rows if rows.dtype.itemsize >= 4 else rows.float()).numpy()
     elif scipy.sparse.issparse(rows):
         rows = rows.toarray()
-    array = np.asarray(rows)
+    try:
+        array = np.asarray(rows)
+    except ValueError as error:
+        raise ValueError(f"{name} must have rows of equal length [N, r]; {error}") from error
     if array.ndim != 2:
         raise ValueError(
             f"{name} must have two axes [N, r], one row a sample, got shape {list(array.shape)}; "

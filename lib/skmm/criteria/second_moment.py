@@ -17,7 +17,8 @@ class SecondMoment(Criterion):
 
     This is a squared maximum mean discrepancy with the kernel :math:`(x^\top y)^2`, so a column of
     the kernel is one matrix-vector product squared and no N×N array is needed. With ``mean`` the
-    kernel is :math:`(1 + x^\top y)^2` less its constant, which matches the mean as well.
+    kernel is :math:`(\tau + x^\top y)^2` less its constant, which matches the mean as well;
+    :math:`\tau = \operatorname{tr}\tilde\Sigma` (1 for rows of unit norm) makes it free of units.
 
     Args:
         rows: Sketched rows, shape ``[N, m]``.
@@ -26,11 +27,12 @@ class SecondMoment(Criterion):
     """
 
     def __init__(self, rows: Floats, n: int, *, mean: bool = False):
-        self._rows, self._n, self._linear = rows, n, 2.0 if mean else 0.0
+        self._rows, self._n = rows, n
         self._moment = rows.T @ rows / len(rows)
         self._mean = rows.mean(axis=0)
         self._kernel: Floats | None = None
         norms = np.einsum("ij,ij->i", rows, rows)
+        self._linear = 2.0 * float(norms.mean()) if mean else 0.0
         self._own = norms * (norms + self._linear)
         self._pull = quadratic_forms(rows, self._moment) + self._linear * (rows @ self._mean)
         spread = self._own.mean() - self._pull.mean()

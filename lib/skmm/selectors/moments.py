@@ -107,9 +107,14 @@ def _has_low_dimension(pool: Pool, n: int) -> bool:
 
 
 def _measure(pool: Pool, metric: str) -> tuple[NDArray[np.float64], Spectrum]:
+    """Returns the sketched rows in a metric, in units that keep fourth powers in range."""
     rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
-    if metric == "raw":
+    if spectrum.rank == 0:
         return rows, spectrum
+    if metric == "raw":
+        unit = np.sqrt(spectrum.trace)
+        eigenvalues = spectrum.eigenvalues / spectrum.trace
+        return rows / unit, Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)
     if metric == "whitened":
         rows = spectrum.whiten(rows, spectrum.leading())
     else:

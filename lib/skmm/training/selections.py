@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +54,8 @@ class Selecting:
             selection = skmm.selection.select(
                 self.features, cell.n, rng=cell.seed, **(needs | setting)
             )
-        return Outcome({"indices": selection.indices.tolist()}, asdict(costs))
+        measured = {"seconds": selection.seconds, "peak_mb": costs.peak_mb}
+        return Outcome({"indices": selection.indices.tolist()}, measured)
 
     def _needs(self, method: str, seed: int) -> dict[str, Any]:
         knobs = SELECTORS[method].knobs
@@ -117,7 +118,8 @@ def run_selections(
 
     Returns:
         ``(method, n, seed)`` -> indices, in the order chosen; and one row a selection that was made
-        with its ``seconds`` and ``peak_mb``, the models of methods that need one not counted.
+        with its ``seconds`` and ``peak_mb``, the models of methods that need one not counted, and
+        the certificate in the memory alone.
     """
     features = check_rows(features)
     labels = check_labels(labels, len(features))

@@ -20,6 +20,7 @@ _HOME = {
     "report.style": ["plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],
     "report.trials": ["Trials", "run_trials"],
+    "gradients": ["GradientSketch", "last_parameters", "sketched_gradients"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
     "spectrum": ["Spectrum", "intrinsic_dimension"],
     "distortion": [

@@ -11,6 +11,7 @@ import csv
 import os
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,26 @@ def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
     return [{"part": "selection", **size, **row} for row in table]
 
 
+def bench_full_match() -> list[dict[str, Any]]:
+    """Times matching the whole second moment of a large pool, and its peak of memory."""
+    N, m, n = 16_000, 256, 2000
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((N, m)) * np.exp(-np.arange(m) / 60)
+    rows *= np.exp(0.4 * rng.standard_normal((N, 1)))
+    match = partial(select, rows, n, criterion="full", rng=0)
+    seconds, _ = timed(match, 1)
+    tracemalloc.start()
+    match()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = {"part": "full match", "name": "skmm", "N": N, "r": m, "m": m, "dtype": "float64"}
+    arrays = {"quantity": "arrays N x m at the peak, the rows included"}
+    return [
+        {**size, "seconds": seconds, "repeats": 1, "quantity": "s, n = 2000", "value": seconds},
+        {**size, **arrays, "value": 1 + peak / rows.nbytes},
+    ]
+
+
 def bench_sketches() -> list[dict[str, Any]]:
     """Times each map, and a copy of the same bytes, in GB of input a second."""
     table = []
@@ -121,7 +142,7 @@ def main() -> None:
     facts = {"cores": os.cpu_count(), "threads": THREADS, "numpy": np.__version__}
     facts["torch"] = torch.__version__
     print(", ".join(f"{name} {value}" for name, value in facts.items()), "\n")
-    table = bench_selection(options.recipe_repeats) + bench_sketches()
+    table = bench_selection(options.recipe_repeats) + bench_full_match() + bench_sketches()
     for row in table:
         seconds = f"{row['seconds'] * 1e3:10.1f} ms" if "seconds" in row else " " * 13
         shape = f"{row['N']} x {row['r']} -> {row['m']}"

@@ -20,7 +20,8 @@ _SAMPLES_PER_DIRECTION = 3
 """With fewer samples for each direction of the pool, not all can be covered well."""
 
 _COVERED = 64
-"""Directions that ``combined`` covers at most: those beyond carry little of the second moment."""
+"""Directions that ``combined`` covers at most, and that the start of ``full`` is matched in: those
+beyond carry little of the second moment each."""
 
 _SMALL_POOL, _MOST_STARTS = 4096, 32
 """Descents from random subsets beside the matched one, for pools so small (N n) that they are
@@ -75,11 +76,15 @@ def match(
     check_choice(metric, "metric", METRICS)
     rows, spectrum = _measure(pool, metric)
     start_rng, draw_rng = rng.spawn(2)
-    # Exchange makes up for what a rough solution lacks; the other roundings have nothing else.
-    effort = {"tolerance": 1e-6, "max_steps": 100} if rounding == "exchange" else {}
-    shares = moment_shares(rows, spectrum, spectrum.leading())
+    directions, effort = spectrum.leading(), {}
+    if rounding == "exchange":
+        # Exchange makes up for what a rough solution lacks; other roundings have nothing else.
+        effort = {"tolerance": 1e-6, "max_steps": 100}
+        if criterion in ("combined", "full"):
+            directions = min(directions, _COVERED)
+    shares = moment_shares(rows, spectrum, directions)
     relaxed = match_moments(shares, n, rng=start_rng, slack=slack, solver=solver, **effort)
-    del shares  # as large as the rows
+    del shares  # may be as large as the rows
     if rounding == "sample":
         indices = round_by_sampling(relaxed.s, n, rng=draw_rng)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from skmm.agreement import compare_moments
 from skmm.design import bound_v_optimality, v_optimality
 from skmm.distortion import (
     batched_dimension,
@@ -381,3 +382,72 @@ def test_lower_bound_holds_for_every_subset(n):
         best = min(best, np.trace(np.linalg.inv(moment)) / 2)
     for max_steps in (0, 5, 5000):
         assert bound_v_optimality(whitened, n, max_steps=max_steps).lower_bound <= best
+
+
+@pytest.mark.parametrize("slack", [1.0, 1.3, 8.0])
+def test_uniform_weights_solve_the_program(pool, slack):
+    r"""Algorithm 3.1 with :math:`c_S \ge 1`: :math:`f(1/N) = 0`.
+
+    For :math:`\tfrac1N\sum_i u_{ij} = 1 \ge 1/c_S`: the relaxed program asks for nothing, all that
+    tells a selection from uniform sampling is which solution is taken and how it is rounded.
+    """
+    G, spectrum = pool
+    covered = np.full(60, 1 / 60) @ moment_shares(G, spectrum)
+    np.testing.assert_allclose(np.maximum(1 / slack - covered, 0), 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("slack", [0.3, 0.4, 1.0])
+def test_dual_of_the_program(pool, slack):
+    r"""Strong duality: the program has as many dual variables as directions.
+
+    :math:`\min_{s\in\mathcal C_n} f(s) = \max_{y\ge 0}\ \tfrac1{c_S}1^\top y - \tfrac12\|y\|^2
+    - \max_{s\in\mathcal C_n}\langle Uy, s\rangle`, attained at :math:`y=\max(0, 1/c_S-U^\top s)`.
+    """
+    G, spectrum = pool
+    n, shares = 25, moment_shares(G, spectrum)
+    relaxed = match_moments(shares, n, rng=0, slack=slack)
+
+    def dual(y):
+        return y.sum() / slack - y @ y / 2 - np.sort(shares @ y)[-n:].mean()
+
+    best = np.maximum(1 / slack - shares.T @ relaxed.s, 0)
+    assert dual(best) == pytest.approx(relaxed.objective, rel=1e-9, abs=1e-10)
+    for other in np.random.default_rng(0).random((200, 5)) * 2 / slack:
+        assert dual(other) <= relaxed.objective + 1e-10
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_full_match_is_a_mean_discrepancy(pool, mean):
+    r"""The full match is a maximum mean discrepancy between selection and pool.
+
+    :math:`\|\Sigma_S-\Sigma\|_F^2 = \mathbb E k(X,X') - 2\,\mathbb E k(X,Y) + \mathbb E k(Y,Y')` for
+    :math:`k(x,y)=(x^\top y)^2`; the kernel :math:`(1+x^\top y)^2` adds
+    :math:`2\|\mu_S-\mu\|^2`.
+    """
+    G, _ = pool
+    S = np.random.default_rng(0).choice(60, 12, replace=False)
+    kernel = (1.0 + G @ G.T) ** 2 if mean else (G @ G.T) ** 2
+    discrepancy = kernel[S][:, S].mean() - 2 * kernel[S].mean() + kernel.mean()
+    gap = np.sum((G[S].T @ G[S] / 12 - G.T @ G / 60) ** 2)
+    gap += 2 * np.sum((G[S].mean(0) - G.mean(0)) ** 2) if mean else 0.0
+    assert discrepancy == pytest.approx(gap, rel=1e-9)
+
+
+def test_deviation_certifies_a_slack(pool):
+    r"""From the deviation to the slack: :math:`c_S \le 1/(1-\delta)`.
+
+    :math:`\delta=\|\Sigma^{-1/2}\Sigma_S\Sigma^{-1/2}-I\|_2` on the leading directions, so that
+    :math:`P(\tfrac1{1-\delta}\Sigma_S-\Sigma)P\succeq 0`.
+    """
+    G, spectrum = pool
+    checked = 0
+    for seed in range(40):
+        S = np.random.default_rng(seed).choice(60, 45, replace=False)
+        found = compare_moments(G, spectrum, S, k=3)
+        assert found.slack <= found.certified_slack * (1 + 1e-12)
+        if found.deviation < 1:
+            P = spectrum.eigenvectors[:, :3]
+            lacking = P.T @ (found.certified_slack * G[S].T @ G[S] / 45 - G.T @ G / 60) @ P
+            assert scipy.linalg.eigvalsh(lacking)[0] >= -1e-12
+            checked += 1
+    assert checked > 20

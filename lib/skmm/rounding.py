@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.criteria import Criterion
-from skmm.criteria.base import blocks
 from skmm.inputs import as_generator, check_budget, check_integer
+
+_TILE = 256, 1024
+"""Swaps tried at once, leaving by entering: a table of 2 MB."""
 
 
 def round_by_sampling(
@@ -138,8 +140,11 @@ def _best_swaps(criterion: Criterion) -> tuple[NDArray[np.float64], NDArray[np.f
     """Returns the best change that each sample is part of, over all ``n (N - n)`` swaps."""
     inside, outside = np.flatnonzero(criterion.inside), np.flatnonzero(~criterion.inside)
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
-    for block in blocks(len(inside), len(outside)):
-        changes = criterion.swap_changes(inside[block], outside)
-        leave[inside[block]] = changes.min(axis=1)
-        enter[outside] = np.minimum(enter[outside], changes.min(axis=0))
+    # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
+    for i in range(0, len(inside), _TILE[0]):
+        for j in range(0, len(outside), _TILE[1]):
+            some, others = inside[i : i + _TILE[0]], outside[j : j + _TILE[1]]
+            changes = criterion.swap_changes(some, others)
+            leave[some] = np.minimum(leave[some], changes.min(axis=1))
+            enter[others] = np.minimum(enter[others], changes.min(axis=0))
     return leave, enter

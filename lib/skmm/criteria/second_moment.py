@@ -84,8 +84,7 @@ class SecondMoment(Criterion):
         moved = np.concatenate([entering, leaving])
         signs = np.repeat([1.0 / self._n, -1.0 / self._n], [len(entering), len(leaving)])
         for block in blocks(len(self._rows), len(moved)):
-            everyone = np.arange(len(self._rows))[block]
-            self._push[block] += signs @ self._kernel_block(moved, everyone)
+            self._push[block] += signs @ self._kernel_block(moved, block)
 
     def restrict(self, rows: Indices) -> Self:
         """See `Criterion.restrict`."""

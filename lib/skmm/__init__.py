@@ -49,6 +49,8 @@ _HOME = {
     "criteria": ["Combination", "DiagonalShortfall", "SecondMoment", "VOptimality"],
     "design": ["DesignBound", "bound_v_optimality", "v_optimality"],
     "rounding": ["exchange", "round_by_sampling", "round_to_top"],
+    "regret": ["round_by_regret"],
+    "agreement": ["Agreement", "compare_moments"],
     "selectors": ["SELECTORS"],
     "ridge": ["CrossValidation", "RidgePath", "cross_validate"],
     "risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
@@ -62,6 +64,7 @@ _HOME = {
         "paper_mixture",
     ],
     "probing": ["LinearProbe", "ProbeScores", "probe_scores"],
+    "training.costs": ["Costs", "metered"],
     "selection": ["Certificate", "Selection", "certify", "select"],
 }
 

@@ -420,9 +420,9 @@ def test_dual_of_the_program(pool, slack):
 def test_full_match_is_a_mean_discrepancy(pool, mean):
     r"""The full match is a maximum mean discrepancy between selection and pool.
 
-    :math:`\|\Sigma_S-\Sigma\|_F^2=\mathbb E k(X,X^\prime)-2\,\mathbb E k(X,Y)+\mathbb E k(Y,Y^\prime)` with
-    :math:`k(x,y)=(x^\top y)^2`; the kernel :math:`(1+x^\top y)^2` adds
-    :math:`2\|\mu_S-\mu\|^2`.
+    With :math:`k(x,y)=(x^\top y)^2`, X in the selection and Y in the pool,
+    :math:`\|\Sigma_S-\Sigma\|_F^2=\mathbb E k(X,X')-2\,\mathbb E k(X,Y)+\mathbb E k(Y,Y')`;
+    the kernel :math:`(1+x^\top y)^2` adds :math:`2\|\mu_S-\mu\|^2`.
     """
     G, _ = pool
     S = np.random.default_rng(0).choice(60, 12, replace=False)

@@ -6,7 +6,7 @@ import pytest
 
 from skmm.vision.cars import load_cars
 from skmm.vision.sheets import contact_sheet
-from skmm.vision.standin import TITLE, write_standin
+from skmm.vision.standin import STANDIN_TITLE, write_standin
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_sheet_shows_the_images_asked_for(images):
                 assert picture is None
             else:
                 np.testing.assert_array_equal(picture, np.asarray(images.image(index)))
-    assert figure.get_suptitle() == TITLE
+    assert figure.get_suptitle() == STANDIN_TITLE
     assert [line[0].texts[0].get_text() for line in grid] == ["SkMM", "Uniform"]
 
 

@@ -15,7 +15,7 @@ from skmm.inputs import as_generator, check_integer
 from skmm.vision.cars import ANNOTATIONS, BOX, CLASS_NAMES, STANDIN_MARK
 from skmm.vision.matlab import write_mat
 
-TITLE = "generated stand-in, not Stanford Cars"
+STANDIN_TITLE = "generated stand-in, not Stanford Cars"
 COLOURS = {
     "red": (190, 40, 40),
     "blue": (40, 70, 180),
@@ -81,7 +81,7 @@ def write_standin(
         _write_split(partial, split, np.repeat(np.arange(classes), per_class), size, rng)
     names = [f"{colour.title()} {body.title()}" for body in BODIES for colour in COLOURS]
     write_mat(partial / CLASS_NAMES, class_names=np.array(names[:classes], dtype=object))
-    recipe = {"title": TITLE, "classes": classes}
+    recipe = {"title": STANDIN_TITLE, "classes": classes}
     recipe |= {split: classes * per_class for split, per_class in counts.items()}
     (partial / STANDIN_MARK).write_text(json.dumps(recipe, indent=2) + "\n")
     shutil.rmtree(base, ignore_errors=True)

@@ -42,7 +42,9 @@ class Agreement:
     @property
     def certified_slack(self) -> float:
         r""":math:`1/(1-\delta)`, never below `slack`; infinite for :math:`\delta \ge 1`."""
-        return 1.0 / (1.0 - self.deviation) if self.deviation < 1.0 else np.inf
+        if self.deviation >= 1.0:
+            return np.inf
+        return max(self.slack, 1.0 / (1.0 - self.deviation))  # rounding may not undo the bound
 
 
 def compare_moments(

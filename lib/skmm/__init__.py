@@ -65,7 +65,6 @@ _HOME = {
         "paper_mixture",
     ],
     "probing": ["LinearProbe", "ProbeScores", "probe_scores"],
-    "training.costs": ["Costs", "metered"],
     "training.grid": ["Cell", "Outcome", "run_grid"],
     "training.proxies": ["first_model", "training_history"],
     "training.selections": ["class_coverage", "run_selections"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ Measure = Callable[[Indices, np.random.Generator], Mapping[str, Any]]
 
 NESTED = frozenset({"herding", "herding_farthest", "k_center", "leverage", "ridge_leverage"})
 """Selectors whose subset of ``n`` is, seed by seed, the first ``n`` of any larger subset."""
+
+_RUN = ("method", "n", "seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,25 +89,19 @@ def run_trials(
             f"{len(budgets)} budgets and {len(seeds)} seeds"
         )
 
-    results, times, subsets = [], [], {}
+    results, times, subsets, chosen = [], [], {}, {}
     with tqdm(total=len(settings) * len(budgets) * len(seeds), unit="trial") as progress:
-        for name, setting in settings.items():
+        for (name, setting), n, seed in itertools.product(settings.items(), budgets, seeds):
             progress.set_description(name)
-            runs = [max(budgets)] if setting["method"] in NESTED else budgets
-            for seed in seeds:
-                for n in runs:
-                    selection = select(features, n, rng=seed, **setting)
-                    times.append(
-                        {"method": name, "n": n, "seed": seed, "seconds": selection.seconds}
-                    )
-                    subsets[name, n, seed] = selection.indices
-            for n in budgets:
-                for seed in seeds:
-                    source = runs[0] if len(runs) == 1 else n
-                    indices = subsets.setdefault((name, n, seed), subsets[name, source, seed][:n])
-                    # select() spawned the first two children of this seed.
-                    rng = np.random.default_rng(seed).spawn(3)[2]
-                    measured = measure(indices, rng)
-                    results.append({"method": name, "n": n, "seed": seed, **measured})
-                    progress.update()
+            run = name, max(budgets) if setting["method"] in NESTED else n, seed
+            if run not in chosen:
+                selection = select(features, run[1], rng=seed, **setting)
+                chosen[run] = selection.indices
+                times.append(dict(zip(_RUN, run, strict=True)) | {"seconds": selection.seconds})
+            subsets[name, n, seed] = chosen[run][:n]
+            # select() spawned the first two children of this seed.
+            rng = np.random.default_rng(seed).spawn(3)[2]
+            trial = dict(zip(_RUN, (name, n, seed), strict=True))
+            results.append(trial | dict(measure(subsets[name, n, seed], rng)))
+            progress.update()
     return Trials(pd.DataFrame(results), pd.DataFrame(times), subsets)

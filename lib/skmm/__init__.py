@@ -15,6 +15,13 @@ _HOME = {
     "report.artifacts": ["Study"],
     "report.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "report.methods": ["MethodStyle", "method_label", "method_styles"],
+    "report.ladders": [
+        "every_moment_gap",
+        "moment_trials",
+        "plot_grades",
+        "rounding_trials",
+        "selection_view",
+    ],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "report.rates": ["rate_trials"],
     "report.sketches": ["sketch_costs", "sketch_trials"],

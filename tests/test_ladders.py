@@ -1,0 +1,68 @@
+"""Subsets beside each other: slow loops, order of roundings, and the view that select has."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmm.report.ladders import (
+    every_moment_gap,
+    moment_trials,
+    plot_grades,
+    rounding_trials,
+    selection_view,
+)
+from skmm.selection import certify, select
+from skmm.spectrum import Spectrum
+from skmm.synthetic import gaussian_mixture
+
+
+def test_view_is_that_of_select():
+    G = gaussian_mixture(200, 30, 4, rng=0).features
+    chosen = select(G, 12, rng=3, m=10)
+    again = certify(*selection_view(G, 10, 3), chosen.indices)
+    assert vars(again) == vars(chosen.certificate)
+
+
+def test_moment_trials_are_above_the_bound_and_certified():
+    G = gaussian_mixture(200, 30, 4, rng=0).features
+    methods = {"skmm": {"criterion": "v-optimal"}, "uniform": {}}
+    subsets = {
+        (method, 12, seed): select(G, 12, rng=seed, m=10, method=method, **knobs).indices
+        for method, knobs in methods.items()
+        for seed in range(3)
+    }
+    found = moment_trials(lambda seed: selection_view(G, 10, seed), subsets)
+    assert list(found[["method", "n", "seed"]].itertuples(index=False, name=None)) == list(subsets)
+    assert (found["ratio"] >= 1).all()
+    assert (found["certified_slack"] >= found["slack"]).all()
+    assert found[found["method"] == "skmm"]["ratio"].max() < 1.1
+
+
+def test_exchange_ends_no_higher_than_it_starts():
+    rows = gaussian_mixture(300, 30, 4, rng=1).features
+    found = rounding_trials(Spectrum.of(rows).whiten(rows, 4), [12, 24], seeds=range(2))
+    ratio = found.set_index(["method", "n", "seed"])["ratio"]
+    assert (ratio >= 1).all()
+    for start in ("top", "regret"):
+        assert (ratio[f"{start}, exchange"] <= ratio[start] * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_every_gap_is_that_of_the_moments(rng, n):
+    rows = rng.standard_normal((6, 2))
+    every, gaps = every_moment_gap(rows, n)
+    assert len(np.unique(every, axis=0)) == len(every) == {1: 6, 3: 20, 6: 1}[n]
+    for subset, gap in zip(every, gaps, strict=True):
+        slow = np.sum((rows[subset].T @ rows[subset] / n - rows.T @ rows / 6) ** 2)
+        assert gap == pytest.approx(slow, abs=1e-12)
+
+
+def test_grades_tell_values_and_losses():
+    values = pd.DataFrame([[0.5, 1.234], [25.0, 1e5]], index=["a", "b"])
+    fig, ax = plt.subplots()
+    plot_grades(ax, values, values.map(lambda v: v > 20), edges=[0, 1, 2, 3], label="risk")
+    assert [text.get_text() for text in ax.texts] == ["0.50", "1.23", "25 (−1)", "> 999 (−1)"]
+    assert ax.images[0].get_array().tolist() == [[0, 1], [2, 2]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    plt.close(fig)

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tqdm import tqdm
 
 from skmm.training.grid import Cell, Grid, Outcome, digest, run_grid
 
@@ -53,12 +51,7 @@ def run(work, folder, cells=CELLS, *, key=None, **knobs):
 
 
 def fork(target, *arguments):
-    def call():
-        # A fork shares tqdm's lock with this process; killed while it holds it, it would block all.
-        tqdm.set_lock(threading.RLock())
-        target(*arguments)
-
-    process = FORK.Process(target=call)
+    process = FORK.Process(target=target, args=arguments)
     process.start()
     return process
 

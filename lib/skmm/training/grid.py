@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _WAIT = 0.1
 """Seconds between looks at cells that other processes hold."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_KEY_BYTE = 1 << 61
+"""The byte of the claims that guards the key: beyond those of all cells."""
 
 
 @dataclass(frozen=True, order=True)
@@ -123,16 +125,16 @@ def run_grid(
     if not cells or len(set(cells)) < len(cells):
         raise ValueError(f"cells must be distinct, at least one, got {len(cells)}")
     home = Path(folder) / f"{name}-{digest(key)[:20]}"
-    if not (home / "key.json").exists():
-        write_bytes(home / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+    _write_key(home, key)
     rows = {cell: row for cell in cells if (row := _read(home, cell)) is not None}
     missing = [cell for cell in cells if cell not in rows]
-    with tqdm(
-        total=len(cells), initial=len(rows), desc=name, unit="cell", disable=not progress
-    ) as bar:
+    # No bar, no tqdm: its lock is shared by forks, and one killed while holding it blocks them all.
+    bar = tqdm(total=len(cells), initial=len(rows), desc=name, unit="cell") if progress else None
+    with bar or nullcontext():
 
         def show(left: int) -> None:
-            bar.update(len(cells) - left - bar.n)
+            if bar is not None:
+                bar.update(len(cells) - left - bar.n)
 
         if workers == 1 or len(missing) < 2:
             _work(measure, missing, home, show)
@@ -152,6 +154,17 @@ def _tables(rows: Mapping[Cell, dict]) -> Grid:
         )
 
     return Grid(table("values"), table("costs"))
+
+
+def _write_key(home: Path, key: Any) -> None:
+    """Notes what the rows depend on, once; removes what a killed process left of that."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "claims").open("a") as claims:
+        fcntl.lockf(claims, fcntl.LOCK_EX, 1, _KEY_BYTE)
+        for orphan in home.glob("key.json.*.partial"):
+            orphan.unlink()
+        if not (home / "key.json").exists():
+            write_bytes(home / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
 
 
 def _path(home: Path, cell: Cell) -> Path:

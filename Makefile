@@ -77,7 +77,7 @@ $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requireme
 -include $(EXECUTED:.ipynb=.d)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
-	@$(PYTHON) -m pytest -n $(JOBS) --cov=skmm $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm $(ARGS)
 
 lint: $(INSTALLED) ## check style and format of modules, tests and notebooks
 	@$(PYTHON) -m ruff check .

@@ -13,7 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from skmm.inputs import check_budget, check_integer, check_positive, check_rows
-from skmm.simplex import best_vertex, project_capped_simplex
+from skmm.simplex import duality_gap, project_capped_simplex
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def bound_v_optimality(
     value, gradient = _value_and_gradient(whitened, s)
     if not np.isfinite(value):
         raise ValueError(f"whitened must span its k={k} directions, got rows of lower rank")
-    best = value - _gap(gradient, s, n)
+    best = value - duality_gap(gradient, s, n)
     ahead, at, slope, momentum, rate = s, value, gradient, 1.0, 1.0 / (N * np.abs(gradient).max())
     steps = 0
     while value - best > tolerance * value and steps < max_steps:
@@ -100,7 +100,7 @@ def bound_v_optimality(
                 break
             rate *= 0.5
         rate *= 1.1
-        best = max(best, new_value - _gap(new_gradient, moved, n))
+        best = max(best, new_value - duality_gap(new_gradient, moved, n))
         if new_value > value:  # the momentum has overshot: start again from the last good point
             momentum, ahead, at, slope = 1.0, s, value, gradient
             continue
@@ -126,7 +126,3 @@ def _value_and_gradient(
     return float(np.trace(inverse)) / len(moment), -np.einsum("ij,ij->i", solved, solved) / len(
         moment
     )
-
-
-def _gap(gradient: NDArray[np.float64], s: NDArray[np.float64], n: int) -> float:
-    return float(gradient @ s) - best_vertex(gradient, n)[1]

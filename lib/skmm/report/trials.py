@@ -42,6 +42,17 @@ class Trials:
     subsets: Mapping[tuple[str, int, int], Indices]
 
 
+def method_settings(
+    methods: Iterable[str] | Mapping[str, Mapping[str, Any]], common: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Returns the knobs of `skmm.select` by the name of the row; see `run_trials`."""
+    named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
+    settings = {name: {"method": name, **common, **knobs} for name, knobs in named.items()}
+    for setting in settings.values():
+        check_choice(setting["method"], "method", SELECTORS)
+    return settings
+
+
 def run_trials(
     features: ArrayLike,
     methods: Iterable[str] | Mapping[str, Mapping[str, Any]],
@@ -77,10 +88,7 @@ def run_trials(
     import pandas as pd
 
     features = check_rows(features)
-    named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
-    settings = {name: {"method": name, **common, **knobs} for name, knobs in named.items()}
-    for setting in settings.values():
-        check_choice(setting["method"], "method", SELECTORS)
+    settings = method_settings(methods, common)
     budgets = [check_budget(n, len(features)) for n in budgets]
     seeds = [check_integer(s, "seed", low=0, hint="it seeds a generator") for s in seeds]
     if not (settings and budgets and seeds):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import skmm.selection
-from skmm.inputs import check_budget, check_choice, check_integer, check_labels, check_rows
-from skmm.report.trials import NESTED
+from skmm.inputs import check_budget, check_integer, check_labels, check_rows
+from skmm.report.trials import NESTED, method_settings
 from skmm.selectors import SELECTORS
 from skmm.training.costs import metered
 from skmm.training.grid import Cell, Outcome, digest, run_grid
@@ -123,10 +123,7 @@ def run_selections(
     """
     features = check_rows(features)
     labels = check_labels(labels, len(features))
-    named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
-    settings = {name: {"method": name, **common, **knobs} for name, knobs in named.items()}
-    for setting in settings.values():
-        check_choice(setting["method"], "method", SELECTORS)
+    settings = method_settings(methods, common)
     budgets = [check_budget(n, len(features)) for n in budgets]
     seeds = [check_integer(s, "seed", low=0, hint="it seeds a generator") for s in seeds]
     sources = {}

@@ -15,6 +15,7 @@ _HOME = {
     "report.artifacts": ["Study"],
     "report.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "report.methods": ["MethodStyle", "method_label", "method_styles"],
+    "report.heatmaps": ["plot_differences"],
     "report.ladders": [
         "every_moment_gap",
         "moment_trials",

@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 
 from skmm.inputs import as_generator, check_integer, check_labels, check_positive, check_rows
 
-# Decades from "nearly the class means" to "nearly the widest margin" in the units of LinearProbe. At
-# the last ones the accuracy no longer changes: an optimum at the end of the list is not cut off.
+# Decades from "nearly the class means" to "nearly the widest margin" in the units of LinearProbe.
+# At the last ones the accuracy no longer changes: an optimum at the end of the list is not cut off.
 ALPHAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 

@@ -1,0 +1,49 @@
+"""The table of differences: numbers in points, stars where the interval is clear of zero."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from skmm.report.heatmaps import plot_differences
+from skmm.training.differences import paired_differences
+
+
+@pytest.fixture
+def gaps():
+    """Two methods, two budgets: "margin" is clearly better at n = 20, "skmm" nowhere clearly."""
+    gains = {("margin", 10): (0.2, -0.1), ("margin", 20): (0.089, 0.091)}
+    gains |= {("skmm", 10): (0.1, -0.1), ("skmm", 20): (0.05, -0.1)}
+    rows = [("uniform", n, seed, 0.5) for n in (10, 20) for seed in (0, 1)]
+    rows += [
+        (*at, seed, 0.5 + gain) for at, pair in gains.items() for seed, gain in enumerate(pair)
+    ]
+    frame = pd.DataFrame(rows, columns=["method", "n", "seed", "accuracy"])
+    return paired_differences(frame, values="accuracy")
+
+
+def test_numbers_are_points_and_stars_are_clear_intervals(gaps):
+    fig, ax = plt.subplots()
+    assert plot_differences(ax, gaps) == ["margin", "skmm"]
+    fig.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == ["+5.0", "+9.0*", "+0.0", "-2.5"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Margin", "SkMM"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "20"]
+    low, high = ax.collections[0].get_clim()
+    assert low == -high == pytest.approx(-9)
+    plt.close(fig)
+
+
+def test_order_is_the_callers(gaps):
+    fig, ax = plt.subplots()
+    assert plot_differences(ax, gaps, order=["skmm"]) == ["skmm"]
+    assert [text.get_text() for text in ax.texts] == ["+0.0", "-2.5"]
+    plt.close(fig)
+
+
+def test_what_is_missing_is_named(gaps):
+    fig, ax = plt.subplots()
+    with pytest.raises(ValueError, match="'low'"):
+        plot_differences(ax, gaps.drop(columns="low"))
+    with pytest.raises(ValueError, match="'entropy'"):
+        plot_differences(ax, gaps, order=["entropy"])
+    plt.close(fig)

@@ -5,7 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.criteria import (
+    Combination,
+    DiagonalShortfall,
+    FourthMoment,
+    SecondMoment,
+    VOptimality,
+)
 from skmm.rounding import exchange
 from skmm.selection import select
 
@@ -17,6 +23,7 @@ MAKERS = {
     "v-optimal": lambda X, n: VOptimality(X, n),
     "full": lambda X, n: SecondMoment(X, n),
     "full, mean": lambda X, n: SecondMoment(X, n, mean=True),
+    "fourth": lambda X, n: FourthMoment(X, n),
     "combined": lambda X, n: Combination([(1.0, SecondMoment(X, n)), (0.5, VOptimality(X, n))]),
 }
 
@@ -126,6 +133,33 @@ def test_second_moment_is_a_kernel_discrepancy(rng):
     assert weights @ kernel @ weights == pytest.approx(moments)
     scale = (np.mean(np.diag(kernel)) - np.mean(kernel)) / 7
     assert value_at(SecondMoment(X, 7), subset) == pytest.approx(moments / scale)
+
+
+def test_fourth_moment_is_the_distance_of_tensors(rng):
+    """‖T_S − T‖² with all m⁴ entries formed, in units of a uniform sample's, in a slow loop."""
+    X = rows_of(rng, N=30, k=3)
+    subset = rng.choice(30, 7, replace=False)
+
+    def tensor(rows):
+        return sum(np.einsum("a,b,c,d->abcd", x, x, x, x) for x in rows) / len(rows)
+
+    gap = np.sum((tensor(X[subset]) - tensor(X)) ** 2)
+    spread = np.mean(np.sum(X**2, axis=1) ** 4) - np.sum(tensor(X) ** 2)
+    assert value_at(FourthMoment(X, 7), subset) == pytest.approx(gap / (spread / 7))
+
+
+def test_fourth_moment_bounds_the_second(rng):
+    """‖Σ_S − Σ‖_F ≤ √m ‖T_S − T‖ for unit rows, whichever the subset."""
+    for m in (2, 5, 20):
+        X = rows_of(rng, N=200, k=m)
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        fourth = FourthMoment(X, n)
+        kernel = (X @ X.T) ** 4
+        for _ in range(50):
+            subset = rng.choice(200, n, replace=False)
+            gap = value_at(fourth, subset) * (1 - kernel.mean()) / n
+            second = X[subset].T @ X[subset] / n - X.T @ X / 200
+            assert np.linalg.norm(second) <= np.sqrt(m * gap) * (1 + 1e-9)
 
 
 def test_v_optimality_of_the_pool_is_one(rng):

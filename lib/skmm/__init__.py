@@ -55,7 +55,7 @@ _HOME = {
     "simplex": ["project_capped_simplex"],
     "matching": ["RelaxedSelection", "match_moments", "moment_shares"],
     "matching_recipe": ["adam_clip_renormalise", "unscaled_objective"],
-    "criteria": ["Combination", "DiagonalShortfall", "SecondMoment", "VOptimality"],
+    "criteria": ["Combination", "DiagonalShortfall", "FourthMoment", "SecondMoment", "VOptimality"],
     "design": ["DesignBound", "bound_v_optimality", "v_optimality"],
     "rounding": ["exchange", "round_by_sampling", "round_to_top"],
     "regret": ["round_by_regret"],

@@ -11,13 +11,22 @@ criterion                     asks of the subset
 `DiagonalShortfall`           no direction covered less than its share (the paper)
 `VOptimality`                 least mean variance over directions
 `SecondMoment`                the whole second moment, not only its diagonal
+`FourthMoment`                the fourth moment, and through it the second
 `Combination`                 a weighted sum of these
 ============================  ==========================================================
 """
 
 from skmm.criteria.base import Combination, Criterion
 from skmm.criteria.diagonal import DiagonalShortfall
+from skmm.criteria.fourth_moment import FourthMoment
 from skmm.criteria.second_moment import SecondMoment
 from skmm.criteria.variance import VOptimality
 
-__all__ = ["Combination", "Criterion", "DiagonalShortfall", "SecondMoment", "VOptimality"]
+__all__ = [
+    "Combination",
+    "Criterion",
+    "DiagonalShortfall",
+    "FourthMoment",
+    "SecondMoment",
+    "VOptimality",
+]

@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria import Combination, Criterion, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.criteria import (
+    Combination,
+    Criterion,
+    DiagonalShortfall,
+    FourthMoment,
+    SecondMoment,
+    VOptimality,
+)
 from skmm.inputs import check_choice
 from skmm.matching import match_moments, moment_shares
 from skmm.rounding import exchange, round_by_sampling, round_to_top
 from skmm.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
 
-CRITERIA = ("auto", "combined", "diagonal", "full", "v-optimal")
+CRITERIA = ("auto", "combined", "diagonal", "fourth", "full", "v-optimal")
 METRICS = ("raw", "row", "whitened")
 ROUNDINGS = ("exchange", "sample", "top")
 
@@ -20,8 +27,11 @@ _SAMPLES_PER_DIRECTION = 3
 """With fewer samples for each direction of the pool, not all can be covered well."""
 
 _COVERED = 64
-"""Directions that ``combined`` covers at most, and that the start of ``full`` is matched in: those
-beyond carry little of the second moment each."""
+"""Directions that ``combined`` covers at most, and that the start of whole moments is matched in:
+those beyond carry little of the second moment each."""
+
+_WHOLE = ("combined", "fourth", "full")
+"""Criteria of whole moments, to which long rows would be all that there is."""
 
 _SMALL_POOL, _MOST_STARTS = 4096, 32
 """Descents from random subsets beside the matched one, for pools so small (N n) that they are
@@ -48,6 +58,8 @@ def match(
 
     - ``v-optimal``: least mean variance over the leading :math:`\bar r` directions;
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
+    - ``fourth``: the whole fourth moment :math:`\mathbb E\,x^{\otimes 4}`, and through it the
+      second: for pools of many small groups that share directions, at O(N² m);
     - ``combined``: ``full``, and ``v-optimal`` over the leading directions that ``n`` samples can
       cover (at most 64), each in units of what uniform sampling attains;
     - ``diagonal``: the paper's one-sided program on the subset;
@@ -62,7 +74,7 @@ def match(
         criterion: What exchange descent lowers, one of `CRITERIA`.
         metric: What rows are measured in: ``raw``; ``row`` (unit norm, so that no row weighs more
             than another); ``whitened`` (every leading direction counts the same). Unless told,
-            ``row`` for ``full`` and ``combined`` and ``raw`` otherwise.
+            ``row`` for ``full``, ``fourth`` and ``combined`` and ``raw`` otherwise.
         mean: Whether ``full`` and ``combined`` match the first moment as well.
         slack: :math:`c_S` of the relaxed program and of ``diagonal``.
         rounding: ``exchange``, ``sample`` (the paper: draw from the weights) or ``top``.
@@ -72,7 +84,7 @@ def match(
     check_choice(rounding, "rounding", ROUNDINGS)
     if criterion == "auto":
         criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
-    metric = metric or ("row" if criterion in ("combined", "full") else "raw")
+    metric = metric or ("row" if criterion in _WHOLE else "raw")
     check_choice(metric, "metric", METRICS)
     rows, spectrum = _measure(pool, metric)
     start_rng, draw_rng = rng.spawn(2)
@@ -80,7 +92,7 @@ def match(
     if rounding == "exchange":
         # Exchange makes up for what a rough solution lacks; other roundings have nothing else.
         effort = {"tolerance": 1e-6, "max_steps": 100}
-        if criterion in ("combined", "full"):
+        if criterion in _WHOLE:
             directions = min(directions, _COVERED)
     shares = moment_shares(rows, spectrum, directions)
     relaxed = match_moments(shares, n, rng=start_rng, slack=slack, solver=solver, **effort)
@@ -136,6 +148,8 @@ def _criterion(
         return DiagonalShortfall(shares, n, slack=slack)
     if name == "full":
         return SecondMoment(rows, n, mean=mean)
+    if name == "fourth":
+        return FourthMoment(rows, n)
     covered = max(1, min(spectrum.leading(), n // _SAMPLES_PER_DIRECTION))
     if name == "v-optimal":
         return VOptimality(spectrum.whiten(rows, covered), n)

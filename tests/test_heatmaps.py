@@ -47,3 +47,13 @@ def test_what_is_missing_is_named(gaps):
     with pytest.raises(ValueError, match="'entropy'"):
         plot_differences(ax, gaps, order=["entropy"])
     plt.close(fig)
+
+
+def test_methods_are_ordered_by_budgets_that_all_have(gaps):
+    """At n = 10 "skmm" leads, over all budgets it would not; a cell without trials is empty."""
+    fig, ax = plt.subplots()
+    part = gaps[(gaps["method"] != "skmm") | (gaps["n"] == 10)]
+    raised = part.assign(mean=part["mean"].where(part["method"] != "skmm", 0.06))
+    assert plot_differences(ax, raised) == ["skmm", "margin"]
+    assert [text.get_text() for text in ax.texts] == ["+6.0", "+5.0", "+9.0*"]
+    plt.close(fig)

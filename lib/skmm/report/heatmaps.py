@@ -20,7 +20,8 @@ def plot_differences(
     Args:
         ax: axes to draw on; the title stays yours.
         gaps: of `skmm.paired_differences`, in shares: drawn and printed as points, times 100.
-        order: methods from the top; unless told, by their mean over the budgets, best first.
+        order: methods from the top; unless told, by their mean over the budgets that all of them
+            have, best first.
 
     Returns:
         The methods in the order drawn, for the panel beside this one.
@@ -34,7 +35,8 @@ def plot_differences(
         raise ValueError(f"gaps must have a column {missing[0]!r}, got {list(gaps)}")
     means = 100 * gaps.pivot(index="method", columns="n", values="mean")
     if order is None:
-        order = list(means.mean(axis=1).sort_values(ascending=False, kind="stable").index)
+        shared = means.dropna(axis=1) if means.notna().all().any() else means
+        order = list(shared.mean(axis=1).sort_values(ascending=False, kind="stable").index)
     if unknown := [name for name in order if name not in means.index]:
         raise ValueError(f"order names {unknown[0]!r}, but gaps has only {list(means.index)}")
     clear = ((gaps["low"] > 0) | (gaps["high"] < 0)).map({True: "*", False: ""})

@@ -22,8 +22,8 @@ class FourthMoment(KernelDiscrepancy):
 
     a subset that matches the fourth moment matches the second. In return, the kernel falls faster
     with the angle: neighbours count more than directions, and small groups are told apart that
-    share a direction. Costs O(N² m) to set up, once, against O(N m²) of `SecondMoment`, and as
-    much as that for each swap.
+    share a direction. Costs O(N² m) to set up, where `SecondMoment` costs O(N m²), and like it
+    O(N m) a swap.
 
     Args:
         rows: Sketched rows, shape ``[N, m]``, best of unit norm: the eighth power of norms counts.

@@ -181,8 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder, name = options.notebook.resolve().parent, options.notebook.stem
     build = folder.parent / "build" / options.profile
-    # A terminated run, like an interrupted one, stops its kernel and removes its partial copy.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminated run, like an interrupted one, stops its kernel and removes its partial copy; a
+    # shell's background job would start with interrupts ignored.
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.default_int_handler)
 
     start = time.perf_counter()
     print(f"[{name}] running, log in {_readable(build / name)}.log", flush=True)

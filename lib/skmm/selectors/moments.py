@@ -31,7 +31,7 @@ _COVERED = 64
 those beyond carry little of the second moment each."""
 
 _WHOLE = ("combined", "fourth", "full")
-"""Criteria of whole moments, to which long rows would be all that there is."""
+"""Criteria of whole moments, which a few long rows would dominate: they take unit rows."""
 
 _SMALL_POOL, _MOST_STARTS = 4096, 32
 """Descents from random subsets beside the matched one, for pools so small (N n) that they are

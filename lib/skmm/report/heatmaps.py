@@ -45,7 +45,8 @@ def plot_differences(
     # The baseline is white; the strongest colour is for the largest difference of either sign.
     reach = means.loc[order].abs().max(axis=None)
     scale = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach, "cbar": False}
-    marks = {"annot": texts.loc[order], "fmt": "", "annot_kws": {"size": 7}}
+    size = 7 if means.shape[1] <= 6 else 6  # points; half a page's width has to hold the columns
+    marks = {"annot": texts.loc[order], "fmt": "", "annot_kws": {"size": size}}
     names = [method_label(name) for name in order]
     sns.heatmap(means.loc[order], ax=ax, yticklabels=names, **scale, **marks)
     ax.grid(False)

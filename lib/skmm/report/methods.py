@@ -51,7 +51,13 @@ MAPS = {
 }
 """The sketches by name; a CountSketch is a sparse sign map with one nonzero a row."""
 
-_KNOWN = STYLES | MAPS
+# One hue for SkMM whatever it matches: dark, middle and light stay apart in grey print.
+_CRITERIA = {
+    "SkMM, fourth": MethodStyle("SkMM, fourth", "#7A2E00", "v", ":"),
+    "SkMM, full": MethodStyle("SkMM, full", "#F2A477", "D", ":"),
+}
+
+_KNOWN = STYLES | MAPS | _CRITERIA
 _SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D"), ("#000000", "v")]
 
 
@@ -61,11 +67,15 @@ def method_label(name: object) -> str:
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
-    """Returns a style for each of ``names``; those unknown here get the spare ones in turn."""
+    """Returns a style for each of ``names``; those unknown here get spare ones in turn.
+
+    Spare colours that no other of ``names`` has come first.
+    """
     names = list(dict.fromkeys(names))
     unknown = [name for name in names if name not in _KNOWN]
+    taken = {_KNOWN[name].color for name in names if name in _KNOWN}
+    looks = sorted(_SPARE, key=lambda look: look[0] in taken)
     spare = {
-        name: MethodStyle(str(name), *_SPARE[k % len(_SPARE)], ":")
-        for k, name in enumerate(unknown)
+        name: MethodStyle(str(name), *looks[k % len(looks)], ":") for k, name in enumerate(unknown)
     }
     return {name: _KNOWN.get(name) or spare[name] for name in names}

@@ -1,6 +1,7 @@
 """The folder of results: nothing lost, nothing mixed, the same bytes again."""
 
 import hashlib
+import io
 import json
 import re
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from PIL import Image
 
 import skmm
 from skmm.report import provenance
@@ -106,6 +108,21 @@ def test_figure_has_the_same_bytes_again(study, folder):
     assert content[0] == content[1]
     assert all(one != other for one, other in zip(content[0], content[2], strict=True))
     assert not any(word in b"".join(content[0]) for word in (b"Matplotlib", b"CreationDate"))
+
+
+def test_figure_above_the_limit_is_kept_with_fewer_colors(study, folder, rng):
+    fig, ax = plt.subplots()
+    ax.imshow(rng.random((160, 250)), cmap="PuOr")
+    study.save_figure("noise", fig)
+    with Image.open(folder / "noise.png") as saved:
+        assert saved.mode == "P"
+        pixels = np.asarray(saved.convert("RGB"), dtype=int)
+    full = io.BytesIO()
+    fig.savefig(full, dpi=180)
+    assert full.tell() > 200_000 > (folder / "noise.png").stat().st_size
+    with Image.open(full) as before:
+        gap = np.abs(pixels - np.asarray(before.convert("RGB"), dtype=int))
+    assert gap.mean() < 2  # of 255 levels
 
 
 def test_large_figure_is_refused_and_nothing_written(study, folder, rng):

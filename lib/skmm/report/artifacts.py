@@ -109,8 +109,10 @@ class Study:
     def save_figure(self, name: str, figure: Figure, *, dpi: int = 180) -> None:
         """Writes ``figure`` to ``<name>.png`` and ``<name>.pdf``, without dates or versions.
 
+        A PNG of more than 200 kB is reduced to 256 colours.
+
         Raises:
-            ValueError: ``dpi`` lies outside 150..200, or the PNG exceeds 200 kB.
+            ValueError: ``dpi`` lies outside 150..200, or the PNG exceeds 200 kB even so.
         """
         if not 150 <= dpi <= 200:
             raise ValueError(f"dpi must be in [150, 200], readable and small, got dpi={dpi}")
@@ -118,6 +120,8 @@ class Study:
         figure.savefig(
             png, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True}
         )
+        if png.tell() > PNG_LIMIT:
+            png = _with_few_colors(png)
         if (size := png.tell()) > PNG_LIMIT:
             raise ValueError(
                 f"figure {name!r} must be a PNG of at most {PNG_LIMIT // 1000} kB, "
@@ -172,6 +176,14 @@ class Study:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._folder / file, content)
         self._files[file] = sha256(content)
+
+
+def _with_few_colors(png: io.BytesIO) -> io.BytesIO:
+    from PIL import Image
+
+    small = io.BytesIO()
+    Image.open(png).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return small
 
 
 def _check_tidy(frame: pd.DataFrame) -> None:

@@ -195,7 +195,9 @@ def module(tmp_path, monkeypatch, source):
 
 
 def test_code_version_follows_code_not_words(tmp_path, monkeypatch):
-    plain = module(tmp_path, monkeypatch, "def f(x):\n    return x + 1\n")
-    words = '"""Module."""\ndef f(x):\n    """Adds."""\n    # why\n    return x + 1\n'
+    plain = module(tmp_path, monkeypatch, "A = 1\ndef f(x):\n    return x + A\n")
+    words = '"""Module."""\nA = 1\n"""One."""\n'
+    words += 'def f(x):\n    """Adds."""\n    # why\n    return x + A\n'
     assert module(tmp_path, monkeypatch, words) == plain
-    assert module(tmp_path, monkeypatch, "def f(x):\n    return x + 2\n") != plain
+    assert module(tmp_path, monkeypatch, "A = 1\ndef f(x):\n    return x - A\n") != plain
+    assert module(tmp_path, monkeypatch, "A = '1'\ndef f(x):\n    return x + A\n") != plain

@@ -31,18 +31,24 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def code_version(*modules: ModuleType) -> str:
-    """SHA-256 of what ``modules`` do: their syntax without comments and docstrings."""
+    """SHA-256 of what ``modules`` do: their syntax without comments and docstrings.
+
+    Strings that document an attribute, below it, are docstrings too.
+    """
     total = hashlib.sha256()
     for module in modules:
         tree = ast.parse(inspect.getsource(module))
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (
-                ast.get_docstring(node, clean=False) is not None
-            ):
-                node.body = body[1:]
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                node.body = [part for part in node.body if not _is_text(part)]
         total.update(ast.dump(tree).encode())
     return total.hexdigest()
+
+
+def _is_text(part: ast.stmt) -> bool:
+    if not isinstance(part, ast.Expr) or not isinstance(part.value, ast.Constant):
+        return False
+    return isinstance(part.value.value, str)
 
 
 def write_array(path: Path, array: NDArray) -> None:

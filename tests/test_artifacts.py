@@ -262,6 +262,8 @@ def test_frame_prints_as_it_stands(study, folder):
     expected = "| name | n | risk |\n| --- | ---: | ---: |\n| a | 1000000 | 0.3333 |"
     assert shown.data == markdown(frame) == expected
     assert (folder / "plain.md").read_text() == expected + "\n"
+    assert study.save_markdown("titled", frame, title="All").data == f"All\n\n{expected}"
+    assert (folder / "titled.md").read_text() == f"All\n\n{expected}\n"
 
 
 # Figures tell methods apart in the same way everywhere.

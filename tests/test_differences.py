@@ -89,13 +89,24 @@ def test_ranks_average_over_budgets():
     frame = pd.DataFrame(rows, columns=["method", "n", "seed", "accuracy"])
     table = average_ranks(frame, values="accuracy")
     assert table["method"].tolist() == ["b", "a", "c"]
-    np.testing.assert_allclose(table["rank"], [4.5 / 3, 5.5 / 3, 8 / 3])
-    down = average_ranks(frame, values="accuracy", best="min").set_index("method")["rank"]
-    np.testing.assert_allclose(down[table["method"]], 4 - table["rank"])
+    np.testing.assert_allclose(table["accuracy"], [4.5 / 3, 5.5 / 3, 8 / 3])
+    down = average_ranks(frame, values="accuracy", best="min").set_index("method")["accuracy"]
+    np.testing.assert_allclose(down[table["method"]], 4 - table["accuracy"])
+
+
+def test_several_values_are_ranked_apart(frame):
+    """The same ranks as of each alone, and the rows in the order of the first."""
+    both = frame.assign(loss=-(frame["accuracy"] ** 3))
+    table = average_ranks(both, values=["accuracy", "loss"])
+    assert list(table) == ["method", "accuracy", "loss"]
+    for name in ("accuracy", "loss"):
+        alone = average_ranks(both, values=name).set_index("method")[name]
+        np.testing.assert_array_equal(table[name], alone[table["method"]])
+    assert table["accuracy"].is_monotonic_increasing
 
 
 def test_ranks_sum_to_what_they_must(frame):
-    ranks = average_ranks(frame, values="accuracy")["rank"]
+    ranks = average_ranks(frame, values="accuracy")["accuracy"]
     assert ranks.sum() == pytest.approx(1 + 2 + 3)
 
 
@@ -116,3 +127,5 @@ def test_bad_knobs_are_refused(frame):
         paired_differences(frame, values="accuracy", baseline="magic")
     with pytest.raises(ValueError, match=r"got none of 'skmm' at n=4"):
         average_ranks(frame[(frame["method"] != "skmm") | (frame["n"] > 4)], values="accuracy")
+    with pytest.raises(ValueError, match="values must name at least one column"):
+        average_ranks(frame, values=[])

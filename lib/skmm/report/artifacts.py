@@ -98,11 +98,16 @@ class Study:
             )
         return self._save_csv(f"times_{name}", frame)
 
-    def save_markdown(self, name: str, table: pd.DataFrame | str) -> Markdown:
-        """Writes a rendered table, or a frame as it stands, to ``<name>.md`` and displays it."""
+    def save_markdown(self, name: str, table: pd.DataFrame | str, *, title: str = "") -> Markdown:
+        """Writes a rendered table, or a frame as it stands, to ``<name>.md`` and displays it.
+
+        A ``title`` becomes a line above the table.
+        """
         from IPython.display import Markdown
 
         text = table if isinstance(table, str) else markdown(table)
+        if title:
+            text = f"{title}\n\n{text}"
         self._write(f"{name}.md", text.rstrip("\n") + "\n")
         return Markdown(text)
 

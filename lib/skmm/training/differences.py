@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,31 +63,41 @@ def paired_differences(
     ]
 
 
-def average_ranks(frame: pd.DataFrame, *, values: str, best: str = "max") -> pd.DataFrame:
+def average_ranks(
+    frame: pd.DataFrame, *, values: str | Sequence[str], best: str = "max"
+) -> pd.DataFrame:
     r"""Ranks methods by their mean at each budget, 1 for the best, and averages over budgets.
 
     Args:
         frame: tidy, columns ``method``, ``n``, ``seed`` and ``values``; every method at every n.
-        values: the column to rank by.
+        values: the column to rank by, or several.
         best: ``"max"`` or ``"min"``; equals share the mean of their ranks.
 
     Returns:
-        ``method`` and ``rank``, best first; of equals by name.
+        ``method`` and a column of ranks for each of ``values``, under its name; sorted by the
+        first of them, best on top, of equals by name.
 
     Raises:
-        ValueError: a column is missing, or a method lacks a budget.
+        ValueError: no column is named or one is missing, or a method lacks a budget.
     """
-    _check(frame, values)
+    import pandas as pd
+
+    values = [values] if isinstance(values, str) else list(values)
+    if not values:
+        raise ValueError("values must name at least one column of frame, got none")
     check_choice(best, "best", ("max", "min"))
-    means = frame.groupby(["n", "method"])[values].mean().unstack()
-    if (missing := means.isna()).any(axis=None):
-        n, method = missing.stack().loc[lambda gap: gap].index[0]
-        raise ValueError(
-            f"frame must have every method at every n to rank them, got none of {method!r} at "
-            f"n={n}; run it, or leave the method out"
-        )
-    ranks = means.rank(axis=1, ascending=best == "min").mean()
-    return ranks.rename("rank").reset_index().sort_values(["rank", "method"], ignore_index=True)
+    ranks = {}
+    for name in values:
+        _check(frame, name)
+        means = frame.groupby(["n", "method"])[name].mean().unstack()
+        if (missing := means.isna()).any(axis=None):
+            n, method = missing.stack().loc[lambda gap: gap].index[0]
+            raise ValueError(
+                f"frame must have every method at every n to rank them, got none of {method!r} at "
+                f"n={n}; run it, or leave the method out"
+            )
+        ranks[name] = means.rank(axis=1, ascending=best == "min").mean()
+    return pd.DataFrame(ranks).reset_index().sort_values([values[0], "method"], ignore_index=True)
 
 
 def _check(frame: pd.DataFrame, values: str) -> None:

@@ -21,6 +21,7 @@ from skmm.report.source import code_digest, declared_parameters, read_notebook
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+PAPER = sorted(path for path in (ROOT / "figures" / "paper").glob("*") if path.is_dir())
 PROFILES = sorted(path.stem for path in (FOLDER / "profiles").glob("*.yaml"))
 PACKAGES = {
     *("IPython", "matplotlib", "numpy", "pandas", "scipy", "seaborn", "sklearn", "torch"),
@@ -129,12 +130,27 @@ def test_profile_sets_declared_parameters_alone(profile):
 @each_notebook
 def test_committed_results_are_of_this_notebook(path):
     """The code has not changed since, no file is of another run, and no figure is large."""
-    folder = ROOT / "figures" / path.stem
-    record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    record = record_of_whole_results(ROOT / "figures" / path.stem)
     assert record["profile"] == "default"
     assert record["notebook"]["code_sha256"] == code_digest(read_notebook(path))
+
+
+@pytest.mark.parametrize("folder", PAPER, ids=lambda folder: folder.name)
+def test_committed_results_of_the_full_study_are_whole(folder):
+    """Of the profile as it stands; their code may be older, for they take hours."""
+    record = record_of_whole_results(folder)
+    loaded = Profile.load("paper", FOLDER)
+    assert record["profile"] == loaded.name
+    overrides = loaded.overrides[folder.name]
+    assert {name: record["parameters"].get(name) for name in overrides} == overrides
+
+
+def record_of_whole_results(folder):
+    """Returns the provenance of results of which no file is missing, changed or too large."""
+    record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     assert {file: sha256(folder / file) for file in record["files"]} == record["files"]
     assert all(file.stat().st_size <= PNG_LIMIT for file in folder.glob("*.png"))
+    return record
 
 
 @pytest.mark.notebook

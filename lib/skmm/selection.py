@@ -138,8 +138,9 @@ def select(
 ) -> Selection:
     r"""Chooses the ``n`` samples of a pool to label and finetune on.
 
-    All methods see the same sketch :math:`\tilde G = G\,\Gamma` for the same ``rng`` and ``m``, and
-    every subset is certified in it, so certificates of different methods compare.
+    SkMM selects in the sketch :math:`\tilde G = G\,\Gamma`, which is the same for the same ``rng``
+    and ``m``; the other methods look at the features. Every subset is certified in the sketch, so
+    certificates of different methods compare.
 
     Args:
         features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients

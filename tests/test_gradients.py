@@ -89,10 +89,34 @@ def attention():
     )
 
 
+def routed():
+    """Sends some samples around a layer, as experts and early exits do."""
+
+    def forward(x, a, head):
+        on = x[:, 0] > 0
+        z = x.new_zeros(len(x), 40)
+        z[on] = a(x[on])
+        return head(torch.tanh(z))
+
+    return Applied(forward, nn.Linear(24, 40), nn.Linear(40, CLASSES))
+
+
+def sorted_inside():
+    """Reorders the batch and puts it back, as packed sequences do."""
+
+    def forward(x, a, head):
+        order = x[:, 0].argsort()
+        return head(torch.tanh(a(x[order])))[order.argsort()]
+
+    return Applied(forward, nn.Linear(24, 40), nn.Linear(40, CLASSES))
+
+
 VECTORS, IMAGES, TOKENS, WORDS = (24,), (4, 5, 6), (3, 8), "words"
 MODELS = {
     "linear": (lambda: nn.Linear(24, CLASSES), VECTORS),
     "mlp": (lambda: nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, CLASSES)), VECTORS),
+    "routed": (routed, VECTORS),
+    "sorted inside": (sorted_inside, VECTORS),
     "linear over tokens": (lambda: tokens(nn.Linear(8, 40), nn.Tanh(), nn.Linear(40, 40)), TOKENS),
     "linear over a grid": (
         lambda: Applied(lambda x, a: a(x).mean((1, 2)), nn.Linear(6, CLASSES)),
@@ -222,6 +246,8 @@ OTHER_WAYS = {
     "used outside the layer": (["layers.0.weight", "layers.1.weight"], []),
     "layer norm": (["layers.0.1.weight", "layers.0.1.bias"], []),
     "group norm": (["1.weight", "1.bias", "2.weight"], []),
+    "routed": ([], ["layers.0.weight", "layers.0.bias"]),
+    "sorted inside": ([f"layers.{k}.{w}" for k in (0, 1) for w in ("weight", "bias")], []),
     "conv 1d": (["layers.0.0.weight", "layers.0.0.bias"], []),
     "transposed conv": (["0.weight", "0.bias"], []),
     "embedding": (["layers.0.0.weight"], []),
@@ -251,6 +277,41 @@ def test_a_layer_without_the_batch_first_is_no_closed_form():
     sketch = GradientSketch.draw(model, M, last=1, rng=1)
     rows = sketched_gradients(model, [(x, y)], sketch=sketch, labels="true", rng=0, dtype="float64")
     assert relative(rows, slow_gradients(model, x, y) @ sketch.matrix()) < 1e-12
+
+
+@pytest.mark.parametrize("B", [1, 5])
+def test_a_batch_routed_around_a_layer_is_no_closed_form(B):
+    """The two samples that the ways are chosen on pass the layer, some of the others do not."""
+    model, x, y = built("routed")
+    x[:2, 0] = 1.0
+    sketch = GradientSketch.draw(model, M, last=2, rng=1)
+    batches = list(zip(x.split(B), y.split(B), strict=True))
+    rows = sketched_gradients(model, batches, sketch=sketch, labels="true", rng=0, dtype="float64")
+    gradients = slow_gradients(model, x, y)
+    assert 0 < (gradients[:, : 24 * 40] == 0).all(1).sum() < N
+    assert relative(rows, gradients @ sketch.matrix()) < 1e-12
+
+
+def test_a_layer_of_a_constant_is_no_closed_form_for_a_first_batch_of_one():
+    """As a learned query is projected: its one row is not that of the first sample."""
+    torch.manual_seed(0)
+    query = torch.randn(1, 6).double()
+    model = Applied(
+        lambda x, a, head: head(torch.tanh(x + a(query))), nn.Linear(6, 24), nn.Linear(24, CLASSES)
+    ).double()
+    x, y = torch.randn(9, 24).double(), torch.arange(9) % CLASSES
+    sketch = GradientSketch.draw(model, M, last=2, rng=1)
+    batches = [(x[:1], y[:1]), (x[1:], y[1:])]
+    rows = sketched_gradients(model, batches, sketch=sketch, labels="true", rng=0, dtype="float64")
+    assert relative(rows, slow_gradients(model, x, y) @ sketch.matrix()) < 1e-12
+
+
+def test_empty_batches_and_inference_tensors_change_nothing():
+    model, x, _ = built("mlp")
+    rows = sketched_gradients(model, x.split(16), m=M, rng=0)
+    with torch.inference_mode():
+        made = [part.clone() for part in (x[:0], *x.split(16), x[:0])]
+    np.testing.assert_array_equal(sketched_gradients(model, made, m=M, rng=0), rows)
 
 
 def test_parts_of_a_pool_give_the_rows_of_the_whole():

@@ -147,6 +147,7 @@ def test_random_numbers_belong_to_samples():
         (None, {"labels": "pseudo", "loss": "squared-error"}, "zero gradients"),
         (None, {"labels": "guess"}, "labels must be one of .*'guess'"),
         (None, {"loss": "hinge"}, "loss must be one of .*'hinge'"),
+        (["cat"] * N, {}, "labels must be numbers.*encode classes"),
     ],
 )
 def test_bad_labels_are_named(model, x, sketch, y, options, message):

@@ -183,6 +183,34 @@ def test_data_loaders_and_tensors_give_the_same_rows():
         np.testing.assert_array_equal(sketched_gradients(model, loader, **options), rows)
 
 
+class Noisy(nn.Module):
+    """Drops out in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(8, 6)
+
+    def forward(self, x):
+        return self.body(nn.functional.dropout(x))
+
+
+class Partly(nn.Module):
+    """Registers a head last that its outputs do not come from."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.aux = nn.Linear(8, 6), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.body(x)
+
+
+def test_parameters_that_the_outputs_do_not_depend_on_are_named():
+    with pytest.warns(UserWarning, match=r"do not depend on aux\.weight, aux\.bias"):
+        rows = sketched_gradients(Partly(), INPUTS.split(16), m=16, last=2, rng=0)
+    assert (rows != 0).any(1).all()
+
+
 def broken_at(i):
     x = INPUTS.clone()
     x[i] = torch.nan
@@ -204,6 +232,12 @@ def broken_at(i):
         (dict(dtype="float16"), "dtype must be one of .*'float16'"),
         (dict(first=-1), "first=-1"),
         (dict(batches=[]), "batches is empty"),
+        (dict(batches=[INPUTS[:0]]), "batches is empty"),
+        (dict(batches=None), "got NoneType"),
+        (dict(batches=TensorDataset(INPUTS)), "got TensorDataset; pass a DataLoader"),
+        (dict(parameters=5), "non-empty list of names, got 5"),
+        (dict(model=nn.Linear(8, 1)), "needs two outputs or more, got C=1"),
+        (dict(model=Noisy()), "the same again for the same inputs"),
         (dict(batches=INPUTS), r"one array of shape \[40, 8\]"),
         (dict(batches=[{"x": INPUTS}]), "must yield tensors"),
         (dict(batches=broken_at(0)), "sample 0 has NaN"),

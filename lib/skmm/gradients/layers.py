@@ -68,6 +68,10 @@ class Call:
     x: Tensor
     edge: GradientEdge
 
+    def covers(self, B: int) -> bool:
+        """Whether the layer saw as many samples as the batch has."""
+        return len(self.x) == B
+
 
 @dataclass
 class Recorder:

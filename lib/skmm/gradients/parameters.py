@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -51,7 +51,7 @@ def last_parameters(model: nn.Module, last: int = 2) -> list[str]:
 
 
 def resolve_parameters(
-    model: nn.Module, parameters: Sequence[str] | None, last: int | None
+    model: nn.Module, parameters: Iterable[str] | None, last: int | None
 ) -> dict[str, nn.Parameter]:
     """Returns the chosen parameters by name, in the model's order (``last=2`` where none is named).
 
@@ -65,7 +65,9 @@ def resolve_parameters(
         return {name: own[name] for name in last_parameters(model, 2 if last is None else last)}
     if last is not None:
         raise ValueError(f"pass either parameters or last, got both (last={last})")
-    if isinstance(parameters, str) or not parameters:
+    if not isinstance(parameters, str) and isinstance(parameters, Iterable):
+        parameters = list(parameters)
+    if not isinstance(parameters, list) or not parameters:
         raise ValueError(
             f"parameters must be a non-empty list of names, got {parameters!r}; "
             "see model.named_parameters()"

@@ -32,22 +32,31 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
     """Chooses, for each parameter, the fastest way that reproduces plain backpropagation.
 
     A closed form can be wrong without a sign of it: the weight may be used outside its layer (as
-    attention does with its output projection), the batch may not come first, or the input may be
-    overwritten. So each way is tried on up to two samples and kept where it agrees with one
-    backward pass a sample, to the square root of the precision. This takes as much memory as
-    gradients of two samples.
+    attention does with its output projection), the batch may not come first or be reordered, or the
+    input may be overwritten. So each way is tried on two samples, in both orders, and kept where it
+    agrees with one backward pass a sample, to the square root of the precision. This takes as much
+    memory as gradients of two samples.
 
     Args:
         model: In eval mode, with just these parameters requiring gradients.
         shapes: Parameters and their shapes.
-        x: Up to two inputs, batch first.
+        x: Two inputs, batch first; or one, which is then taken twice.
 
     Raises:
-        ValueError: the outputs do not depend on the parameters, or have the wrong shape.
+        ValueError: the outputs do not depend on the parameters, have the wrong shape, or are not
+            the same again for the same inputs.
     """
+    if len(x) == 1:
+        x = torch.cat([x, x])
     outputs = as_matrix(model(x), len(x))
     if not outputs.requires_grad:
         raise ValueError(f"model's outputs do not depend on parameters {list(shapes)}")
+    if not _agree(as_matrix(model(x), len(x)), outputs):
+        raise ValueError(
+            "model's outputs must be the same again for the same inputs in eval mode, got others: "
+            "use nn.Dropout, or F.dropout(..., training=self.training), and no random numbers else"
+        )
+    _warn_of_unused(model, shapes, outputs)
     C = outputs.shape[1]
     # One for each sample, or a layer that takes tokens for samples would go unnoticed.
     spread = torch.linspace(-1, 1, len(x) * C, dtype=outputs.dtype, device=x.device)
@@ -55,8 +64,13 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
     truth = looped_gradients(model, list(shapes), x, residual)
 
     layers = closed_form_layers(model, shapes)
-    formed = _formed_gradients(model, layers, shapes, x, residual)
-    closed = {name for name in shapes if name in formed and _agree(formed[name], truth[name])}
+    there = _formed_gradients(model, layers, shapes, x, residual)
+    back = _formed_gradients(model, layers, shapes, x.flip(0), residual.flip(0))
+    closed = {
+        name
+        for name in there.keys() & back.keys()
+        if _agree(there[name], truth[name]) and _agree(back[name].flip(0), truth[name])
+    }
     # A layer's parameters share its calls, but not their fate: weights may be tied, biases not.
     kept = {
         layer: {leaf: name for leaf, name in held.items() if name in closed}
@@ -90,9 +104,21 @@ def _formed_gradients(
     deltas = residuals_at(calls, outputs, residual, keep=False)
     for call, delta in zip(calls, deltas, strict=True):
         # The batch must come first at this layer too, or there is no closed form to check.
-        if delta is not None and len(call.x) == len(x) == len(delta):
+        if delta is not None and call.covers(len(x)) and len(delta) == len(x):
             add_gradients(call.layer, layers[call.layer], call.x, delta, into)
     return into.blocks
+
+
+def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: Tensor) -> None:
+    own = dict(model.named_parameters())
+    chosen = [own[name] for name in shapes]
+    found = torch.autograd.grad(outputs.sum(), chosen, allow_unused=True)
+    if unused := [name for name, g in zip(shapes, found, strict=True) if g is None]:
+        warnings.warn(
+            f"the outputs of the first samples do not depend on {', '.join(unused)}: "
+            "gradients are zero there; leave out what is never used by parameters=[...]",
+            stacklevel=4,
+        )
 
 
 def _agree(gradients: Tensor, truth: Tensor) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 from tqdm import tqdm
 
 from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradients
@@ -110,21 +111,16 @@ def sketched_gradients(
     rule = ResidualRule(labels, loss, SampleStream.draw(label_rng))
     check_integer(first, "first", low=0, hint="it is the index of the first sample in the pool")
     check_choice(dtype, "dtype", ("float32", "float64"))
-    if isinstance(batches, Tensor | np.ndarray):
-        raise ValueError(
-            f"batches must be an iterable of batches, got one array of shape "
-            f"{list(batches.shape)}; pass a DataLoader, or inputs.split(64)"
-        )
+    _check_batches(batches)
 
     example = next(model.parameters())
     into = sketch.collector(dtype=getattr(torch, dtype), device=example.device)
     parts = []
     with frozen(model, list(sketch.shapes)):
         bar = tqdm(batches, desc="gradients", unit="batch", disable=not progress)
-        head, stream = _peeked(bar)
-        x, _ = _unpacked(head, example)
+        (x, _), stream = _peeked(_unpacked(batch, example) for batch in bar)
         plan = make_plan(model, sketch.shapes, x[:2])
-        for x, targets in _pieces(stream, plan, sketch, example):
+        for x, targets in _pieces(stream, plan, sketch):
             rows = _batch_rows(model, x, targets, plan, rule, first, autocast, into)
             _check_finite(rows, first)
             parts.append(rows.cpu().numpy())
@@ -149,6 +145,9 @@ def _batch_rows(
     with Recorder(plan.layers) as recorder, mixed, graph:
         outputs = as_matrix(model(x), len(x))
     residuals = rule(outputs, targets, start=start)
+    # Of a layer that part of the batch goes around, the closed form knows no sample's place.
+    partial = dict.fromkeys(call.layer for call in recorder.calls if not call.covers(len(x)))
+    looped = plan.looped + [name for layer in partial for name in plan.layers[layer].values()]
     rows = []
     for k, residual in enumerate(residuals):
         into.start(len(x))
@@ -156,29 +155,46 @@ def _batch_rows(
             keep = k + 1 < len(residuals)
             deltas = residuals_at(recorder.calls, outputs, residual, keep=keep)
             for call, delta in zip(recorder.calls, deltas, strict=True):
-                if delta is not None:
+                if delta is not None and call.layer not in partial:
                     add_gradients(call.layer, plan.layers[call.layer], call.x, delta, into)
         with mixed:
             formed = vmapped_gradients(model, plan.vmapped, x, residual) if plan.vmapped else {}
-            if plan.looped:
-                formed |= looped_gradients(model, plan.looped, x, residual)
+            if looped:
+                formed |= looped_gradients(model, looped, x, residual)
         for name, gradients in formed.items():
             into.add(name, gradients)
         rows.append(into.rows())
     return torch.stack(rows, dim=1)
 
 
-def _peeked(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
-    """Returns the first batch, and all batches with it."""
-    iterator = iter(batches)
+Batch = tuple[Tensor, Tensor | None]
+
+
+def _check_batches(batches: Any) -> None:
+    if isinstance(batches, Tensor | np.ndarray):
+        raise ValueError(
+            f"batches must be an iterable of batches, got one array of shape "
+            f"{list(batches.shape)}; pass a DataLoader, or inputs.split(64)"
+        )
+    mapped = isinstance(batches, Dataset) and not isinstance(batches, IterableDataset)
+    if mapped or not isinstance(batches, Iterable):
+        raise ValueError(
+            f"batches must be an iterable of batches, got {type(batches).__name__}; "
+            "pass a DataLoader, or inputs.split(64)"
+        )
+
+
+def _peeked(batches: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
+    """Returns the first batch that has samples, and all of these with it."""
+    filled = (batch for batch in batches if len(batch[0]))
     try:
-        head = next(iterator)
+        head = next(filled)
     except StopIteration:
-        raise ValueError("batches is empty; pass at least one batch") from None
-    return head, chain([head], iterator)
+        raise ValueError("batches is empty; pass at least one sample") from None
+    return head, chain([head], filled)
 
 
-def _unpacked(batch: Any, example: Tensor) -> tuple[Tensor, Tensor | None]:
+def _unpacked(batch: Any, example: Tensor) -> Batch:
     """Splits a batch into inputs, moved to the model, and labels."""
     parts = batch if isinstance(batch, tuple | list) else (batch,)
     if len(parts) not in (1, 2) or not isinstance(parts[0], Tensor) or parts[0].ndim == 0:
@@ -187,19 +203,18 @@ def _unpacked(batch: Any, example: Tensor) -> tuple[Tensor, Tensor | None]:
             f"{type(batch).__name__} of {[type(part).__name__ for part in parts]}"
         )
     x = parts[0].to(example.device, non_blocking=True)
+    if x.is_inference():
+        x = x.clone()  # no graph can be built on the original
     if x.is_floating_point():
         x = x.to(example.dtype)
     return x, parts[1] if len(parts) == 2 else None
 
 
-def _pieces(
-    batches: Iterable[Any], plan: Plan, sketch: GradientSketch, example: Tensor
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _pieces(batches: Iterator[Batch], plan: Plan, sketch: GradientSketch) -> Iterator[Batch]:
     """Yields batches, cut up where `torch.func` would form too many gradients at a time."""
     entries = sum(int(np.prod(sketch.shapes[name])) for name in plan.vmapped + plan.looped)
     size = max(1, _FORMED_ENTRIES // entries) if entries else None
-    for batch in batches:
-        x, targets = _unpacked(batch, example)
+    for x, targets in batches:
         step = size or len(x)
         for i in range(0, len(x), step):
             yield x[i : i + step], None if targets is None else targets[i : i + step]

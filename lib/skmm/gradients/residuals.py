@@ -95,8 +95,8 @@ class ResidualRule:
             :math:`\rho`, ``[K, B, C]``: ``K = C`` rows a sample for ``fisher-exact``, else 1.
 
         Raises:
-            ValueError: true labels are missing, of the wrong shape or kind, or out of range; the
-                first such sample is named.
+            ValueError: there is one class only; or true labels are missing, of the wrong shape or
+                kind, or out of range, and the first such sample is named.
         """
         outputs = outputs.detach()
         f = outputs if outputs.dtype == torch.float64 else outputs.float()
@@ -106,6 +106,11 @@ class ResidualRule:
 
     def _cross_entropy(self, f: Tensor, targets: Tensor | None, start: int) -> Tensor:
         B, C = f.shape
+        if C == 1:
+            raise ValueError(
+                "loss='cross-entropy' needs two outputs or more, got C=1, whose gradients are all "
+                "zero; use loss='squared-error', or return the logits [0, f] of two classes"
+            )
         p = f.softmax(1)
         if self.labels == "fisher-exact":
             return p.T.sqrt().unsqueeze(-1) * (
@@ -148,7 +153,10 @@ def _present(targets: Tensor | None) -> Tensor:
             "labels='true' needs batches of (inputs, labels), got inputs only; "
             "use labels='random', 'pseudo' or 'fisher'"
         )
-    return torch.as_tensor(targets)
+    try:
+        return torch.as_tensor(targets)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"labels must be numbers; {error}; encode classes as 0, 1, ...") from error
 
 
 def _checked_classes(targets: Tensor | None, B: int, C: int, start: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Subsets beside each other: slow loops, order of roundings, and the view that select has."""
+"""Subsets beside each other: slow loops and the order of roundings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,18 +10,10 @@ from skmm.report.ladders import (
     moment_trials,
     plot_grades,
     rounding_trials,
-    selection_view,
 )
-from skmm.selection import certify, select
+from skmm.selection import select, selection_view
 from skmm.spectrum import Spectrum
 from skmm.synthetic import gaussian_mixture
-
-
-def test_view_is_that_of_select():
-    G = gaussian_mixture(200, 30, 4, rng=0).features
-    chosen = select(G, 12, rng=3, m=10)
-    again = certify(*selection_view(G, 10, 3), chosen.indices)
-    assert vars(again) == vars(chosen.certificate)
 
 
 def test_moment_trials_are_above_the_bound_and_certified():

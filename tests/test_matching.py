@@ -177,6 +177,17 @@ def test_bad_arguments_are_named(knobs, message):
         match_moments(np.ones((40, 2)), **{"n": 4, "rng": 0, **knobs})
 
 
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [(np.nan, "shares must be finite, got nan at row 3"), (-0.5, "not be negative, got -0.5")],
+)
+def test_bad_shares_are_named(share, message):
+    shares = np.ones((40, 2))
+    shares[3, 1] = share
+    with pytest.raises(ValueError, match=message):
+        match_moments(shares, 4, rng=0)
+
+
 def test_missing_solver_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cvxpy", None)
     with pytest.raises(ImportError, match=r"pip install .*skmm\[cvxpy\]"):

@@ -159,6 +159,11 @@ def test_exchange_names_bad_knobs(knobs):
         exchange(SecondMoment(pool(), 3), np.arange(3), **knobs)
 
 
+def test_exchange_refuses_a_sample_that_comes_twice():
+    with pytest.raises(ValueError, match="indices must be distinct, got 3 of which 1 come again"):
+        exchange(SecondMoment(pool(), 3), np.array([1, 1, 2]))
+
+
 def test_sampling_is_successive():
     """Ordered draws of 2 of 4 follow s_i · s_j/(1 − s_i): chi-squared below its 1e-4 quantile."""
     from scipy.stats import chi2

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 
-from skmm import SELECTORS, SKETCHES, Spectrum, certify, select
+from skmm import SELECTORS, SKETCHES, Spectrum, certify, select, selection_view
 
 N, R = 30, 6
 
@@ -35,7 +36,7 @@ BAD_FEATURES = {
     "no columns": (np.ones((N, 0)), r"\[30, 0\]"),
     "text": (np.full((N, R), "a"), "dtype <U1"),
     "complex": (np.ones((N, R), complex), "dtype complex128"),
-    "objects": (np.ones((N, R), object), "dtype object"),
+    "objects": (np.ones((N, R), object), r"dtype object; .*\.to_numpy\(dtype=float\)"),
 }
 
 
@@ -44,6 +45,25 @@ BAD_FEATURES = {
 def test_bad_features_are_named(method, features, seen):
     with pytest.raises(ValueError, match=f"features .*got.*{seen}"):
         select(features, 3, method=method, rng=0)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.ma.masked_less(np.ones((N, R)), 0), "features must have no mask"),
+        ([[1.0, 2.0], [3.0]], "features must have rows of equal length"),
+        ([torch.ones(2, requires_grad=True)], "features must have rows of equal length"),
+    ],
+)
+def test_what_is_no_array_of_rows_is_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        select(features, 1, rng=0)
+
+
+def test_a_generator_that_cannot_spawn_is_refused(features):
+    legacy = np.random.Generator(np.random.RandomState(0)._bit_generator)
+    with pytest.raises(ValueError, match="rng must be able to spawn"):
+        select(features, 3, rng=legacy)
 
 
 BAD_ARGUMENTS = [
@@ -136,6 +156,14 @@ def test_certificate_does_not_depend_on_units_or_axes(rng, features):
 
 
 @pytest.mark.parametrize("sketch", SKETCHES)
+@pytest.mark.parametrize("m", [4, None])
+def test_a_subset_of_ones_own_gets_the_certificate_of_a_selection(sketch, m, features):
+    chosen = select(features, 12, rng=3, m=m, sketch=sketch)
+    again = certify(*selection_view(features, m, 3, sketch=sketch), chosen.indices)
+    assert vars(again) == vars(chosen.certificate)
+
+
+@pytest.mark.parametrize("sketch", SKETCHES)
 def test_methods_are_certified_in_the_same_sketch(sketch, rng):
     """Same seed, same sketch: two methods that take the same subset get the same certificate."""
     features = rng.standard_normal((20, 16))
@@ -171,6 +199,31 @@ def test_selection_reads_as_a_certificate(method, features):
     for fact in (f"in {selection.m} dim", f"{selection.slack:.3g}", f"{selection.bias_share:.2e}"):
         assert fact in text
     assert ("objective" in text) == np.isfinite(selection.objective)
+
+
+def test_selection_says_what_it_chose_by_itself(rng):
+    """The criterion, which follows the pool's dimension, and the metric that follows it."""
+    flat = rng.standard_normal((60, 12))
+    low = flat[:, :3] @ rng.standard_normal((3, 12))
+    chosen = {"combined, metric row": flat, "v-optimal, metric raw": low}
+    for words, features in chosen.items():
+        selection = select(features, 20, rng=0)
+        assert selection.settings == f"criterion {words}, rounding exchange"
+        assert selection.settings in str(selection)
+    assert select(flat, 20, rng=0, method="uniform").settings == ""
+
+
+def test_slack_below_one_reads_as_longer_rows(rng):
+    features = rng.standard_normal((60, 3)) * np.geomspace(0.1, 10, 60)[:, None]
+    selection = select(features, 9, rng=0, criterion="v-optimal")
+    assert selection.slack < 1
+    assert "below 1: longer rows than the pool's" in str(selection)
+
+
+@pytest.mark.parametrize("indices", [[], [0, 0], [0, N], [-1], [0.5], [[0, 1]]])
+def test_bad_subsets_are_named(indices, features):
+    with pytest.raises(ValueError, match="indices must "):
+        certify(features, Spectrum.of(features), indices)
 
 
 def test_selection_is_frozen_and_complete(features):

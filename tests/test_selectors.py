@@ -196,8 +196,19 @@ def test_permuted_pool_permuted_answer(variant, kind, rng, features):
     np.testing.assert_array_equal(order[moved], choose(variant, features, 11))
 
 
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("n", [3, 20, 35])
+def test_matching_takes_no_row_of_zeros_while_others_are_left(criterion, n, rng):
+    """They carry nothing to learn from, though a short row may bring the moments nearer."""
+    features = rng.standard_normal((40, 30))
+    empty = rng.permutation(40)[:10]
+    features[empty] = 0.0
+    indices = select(features, n, rng=0, criterion=criterion).indices
+    assert np.isin(indices, empty).sum() == max(0, n - 30)
+
+
 @every_selector
-@pytest.mark.parametrize("scale", [2.0**-20, 2.0**20])
+@pytest.mark.parametrize("scale", [2.0**-20, 2.0**20, 2.0**-900, 2.0**900])
 def test_unit_of_features_does_not_matter(variant, scale, features):
     """All features times one constant: a power of two, so that no rounding differs."""
     expected = choose(variant, features, 11)
@@ -268,6 +279,13 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("glister", "validation_share", 0),
         ("glister", "step", -1.0),
         ("glister", "updates", 0),
+        ("skmm", "criterion", "best"),
+        ("skmm", "metric", ""),
+        ("skmm", "rounding", "up"),
+        ("skmm", "solver", "adam"),
+        ("skmm", "slack", -1.0),
+        ("skmm", "slack", 1e-300),
+        ("skmm", "mean", "no"),
     ],
 )
 def test_bad_knobs_are_named(method, knob, value, features):

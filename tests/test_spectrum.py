@@ -35,6 +35,9 @@ def test_whitened_rows_have_unit_moment(rank):
     G = rows_of(60, 8, rank)
     Z = Spectrum.of(G).whiten(G, rank)
     np.testing.assert_allclose(Z.T @ Z / 60, np.eye(rank), atol=1e-9)
+    if rank < 8:
+        with pytest.raises(ValueError, match=f"k must be .* got k={rank + 1}"):
+            Spectrum.of(G).whiten(G, rank + 1)
 
 
 def test_rotation_and_order_do_not_matter():

@@ -21,7 +21,6 @@ _HOME = {
         "moment_trials",
         "plot_grades",
         "rounding_trials",
-        "selection_view",
     ],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "report.rates": ["rate_trials"],
@@ -81,7 +80,7 @@ _HOME = {
     "training.evaluations": ["run_finetuning", "run_probes"],
     "training.differences": ["average_ranks", "paired_differences"],
     "vision.sheets": ["contact_sheet"],
-    "selection": ["Certificate", "Selection", "certify", "select"],
+    "selection": ["Certificate", "Selection", "certify", "select", "selection_view"],
 }
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

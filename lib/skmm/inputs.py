@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from numpy.random.bit_generator import ISpawnableSeedSequence
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -18,6 +19,11 @@ def as_generator(rng: int | np.random.Generator) -> np.random.Generator:
         ValueError: ``rng`` is neither a non-negative integer nor a generator.
     """
     if isinstance(rng, np.random.Generator):
+        if not isinstance(rng.bit_generator.seed_seq, ISpawnableSeedSequence):
+            raise ValueError(
+                f"rng must be able to spawn, got a generator around {rng.bit_generator!r}, which "
+                "has no seed sequence; make it by numpy.random.default_rng(seed)"
+            )
         return rng
     if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0:
         return np.random.default_rng(int(rng))
@@ -66,6 +72,23 @@ def check_choice(value: Any, name: str, choices) -> str:
     return value
 
 
+def check_indices(indices: ArrayLike, N: int, name: str = "indices") -> NDArray[np.intp]:
+    """Returns distinct indices in ``0..N-1``, at least one, shape ``[n]``."""
+    array = np.asarray(indices)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be whole numbers of shape [n], at least one, "
+            f"got shape {list(array.shape)} and dtype {array.dtype}"
+        )
+    if array.min() < 0 or array.max() >= N:
+        raise ValueError(
+            f"{name} must lie in 0..{N - 1}, the pool's rows, got {array.min()} to {array.max()}"
+        )
+    if len(np.unique(array)) < len(array):
+        raise ValueError(f"{name} must be distinct, got {len(array)} of which some are equal")
+    return array.astype(np.intp, copy=False)
+
+
 def check_labels(labels: ArrayLike, N: int, name: str = "labels") -> NDArray[np.int64]:
     """Returns class labels as ``int64``, shape ``[N]``."""
     array = np.asarray(labels)
@@ -92,9 +115,11 @@ def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
         rows = (rows if rows.dtype.itemsize >= 4 else rows.float()).numpy()
     elif scipy.sparse.issparse(rows):
         rows = rows.toarray()
+    if isinstance(rows, np.ma.MaskedArray):
+        raise ValueError(f"{name} must have no mask; fill or drop the masked entries")
     try:
         array = np.asarray(rows)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} must have rows of equal length [N, r]; {error}") from error
     if array.ndim != 2:
         raise ValueError(
@@ -104,7 +129,10 @@ def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
     if 0 in array.shape:
         raise ValueError(f"{name} is empty, got shape {list(array.shape)}; pass at least one row")
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        raise ValueError(
+            f"{name} must hold real numbers, got dtype {array.dtype}; convert them, "
+            "as a table by .to_numpy(dtype=float) without its columns of text"
+        )
     if array.dtype != np.float32:
         array = array.astype(np.float64, copy=False)
     array = np.ascontiguousarray(array)

@@ -19,10 +19,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.inputs import as_generator, check_budget, check_choice, check_integer, check_positive
+from skmm.inputs import (
+    as_generator,
+    check_budget,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_rows,
+)
 from skmm.matching_newton import solve_by_newton
 from skmm.simplex import duality_gap, project_capped_simplex
 from skmm.spectrum import Spectrum
+
+SOLVERS = ("newton", "apg", "cvxpy")
+
+_LEAST_SLACK = 1e-9
+"""Below it, squares of the target 1/c_S leave the other numbers no digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +115,21 @@ def match_moments(
         Weights, objective, gap, steps.
 
     Raises:
-        ValueError: ``n`` outside ``1..N``, ``slack`` or ``tolerance`` not positive, unknown solver.
+        ValueError: ``shares`` negative or not finite, ``n`` outside ``1..N``, ``slack`` or
+            ``tolerance`` not positive, unknown solver.
 
     References:
         Sketchy Moment Matching, Algorithm 3.1; Li, Sun and Toh (2018) for the proximal Newton
         method; O'Donoghue and Candes (2015) for the restart of the gradient method.
     """
+    shares = _check_shares(shares)
     N, k = shares.shape
     check_budget(n, N)
     rng = as_generator(rng)
-    target = 1.0 / check_positive(slack, "slack", hint="the paper uses 1/0.9 to 1/0.6")
+    target = 1.0 / check_slack(slack)
     check_positive(tolerance, "tolerance", hint="it is relative to the empty selection's objective")
     check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")
-    check_choice(solver, "solver", ("newton", "apg", "cvxpy"))
+    check_choice(solver, "solver", SOLVERS)
     if k == 0:  # a pool of zero rows has nothing to match
         return RelaxedSelection(np.full(N, 1.0 / N), 0.0, 0.0, 0, np.zeros(0))
     if solver == "cvxpy":
@@ -134,6 +148,26 @@ def match_moments(
         steps=steps,
         gamma=np.maximum(covered, target),
     )
+
+
+def check_slack(slack: float) -> float:
+    """Returns the slack as a ``float`` whose inverse has a square."""
+    slack = check_positive(slack, "slack", hint="the paper uses 1/0.9 to 1/0.6")
+    if slack < _LEAST_SLACK:
+        raise ValueError(
+            f"slack must be at least {_LEAST_SLACK:g}, got {slack!r}; the paper uses 1/0.9 to 1/0.6"
+        )
+    return slack
+
+
+def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.asarray(shares)
+    if shares.ndim == 2 and shares.shape[1] == 0 < len(shares):
+        return shares
+    shares = check_rows(shares, "shares").astype(np.float64, copy=False)
+    if (least := shares.min()) < 0:
+        raise ValueError(f"shares must not be negative, got {least}; see skmm.moment_shares")
+    return shares
 
 
 def _solve_by_apg(

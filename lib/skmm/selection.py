@@ -10,10 +10,20 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.inputs import as_generator, check_budget, check_choice, check_integer, check_rows
+from skmm.inputs import (
+    as_generator,
+    check_budget,
+    check_choice,
+    check_indices,
+    check_integer,
+    check_rows,
+)
 from skmm.selectors import SELECTORS, Pool
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
+
+_LARGEST_EXPONENT = 30
+"""Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +62,11 @@ def certify(
 
     Returns:
         The certificate; slack 1 and no bias for a pool of zero rows.
+
+    Raises:
+        ValueError: ``indices`` are not distinct rows of the pool.
     """
+    indices = check_indices(indices, len(rows))
     of_subset = Spectrum.of(rows[indices])
     k = of_subset.leading(min(spectrum.intrinsic_dimension, len(indices)))
     if spectrum.trace == 0.0:
@@ -86,6 +100,7 @@ class Selection:
         m: Sketch size (``m = r``: no sketch).
         objective: Relaxed objective of the selector, ``nan`` if it has none.
         gap: Certified distance of ``objective`` from its minimum, ``nan`` if there is none.
+        settings: What the selector chose where the caller did not, such as its criterion.
         certificate: How well the subset's second moment stands for the pool's.
         seconds: Wall time of the selection, sketch included, certificate not.
     """
@@ -97,6 +112,7 @@ class Selection:
     m: int
     objective: float
     gap: float
+    settings: str
     certificate: Certificate
     seconds: float
 
@@ -112,13 +128,18 @@ class Selection:
 
     def __str__(self) -> str:
         c = self.certificate
+        meaning = "1 is a perfect match"
+        if c.slack < 1 - 1e-9:
+            meaning = "below 1: longer rows than the pool's, in every direction"
         lines = [
             f"{self.method}: {len(self.indices)} of {self.N} samples in {self.seconds:.3g} s",
             f"  second moment in {self.m} dimensions, k = {c.dimension} leading directions",
-            f"  slack c_S = {c.slack:.3g} (1 is a perfect match)",
+            f"  slack c_S = {c.slack:.3g} ({meaning})",
             f"  variance {c.variance:.3g} x k/n per unit of noise",
             f"  bias share {c.bias_share:.2e} (least possible at rank k: {c.least_bias_share:.2e})",
         ]
+        if self.settings:
+            lines.insert(1, f"  {self.settings}")
         if np.isfinite(self.objective):
             lines.append(
                 f"  relaxed objective {self.objective:.3g}, at most {self.gap:.1g} too high"
@@ -155,7 +176,8 @@ def select(
         **knobs: What the method takes beyond this; an unknown one is an error that lists them.
 
     Returns:
-        The subset and its certificate.
+        The subset and its certificate. For a subset of your own, get the sketch's rows and their
+        spectrum by `skmm.selection_view` and pass them to `certify`.
 
     Raises:
         ValueError: an argument is out of its range; the message names it and says what to do.
@@ -164,21 +186,14 @@ def select(
         Sketchy Moment Matching (Dong et al., 2024), https://arxiv.org/abs/2407.06120
     """
     check_choice(method, "method", SELECTORS)
-    check_choice(sketch, "sketch", SKETCHES)
     chosen = SELECTORS[method]
     if unknown := sorted(knobs.keys() - set(chosen.knobs)):
         raise ValueError(
             f"method {method!r} takes no {', '.join(unknown)}; "
             f"it takes {', '.join(chosen.knobs) or 'no further knobs'}"
         )
-    rng = as_generator(rng)
-    features = check_rows(features)
-    N, r = features.shape
-    n = check_budget(n, N)
-    m = min(r, 512) if m is None else m
-    check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
-    sketch_rng, method_rng = rng.spawn(2)
-    pool = Pool(features, m, sketch, sketch_rng)
+    pool, method_rng = _pool(features, m, sketch, rng)
+    n = check_budget(n, pool.N)
     begin = time.perf_counter()
     choice = chosen.choose(pool, n, rng=method_rng, **knobs)
     seconds = time.perf_counter() - begin
@@ -186,10 +201,62 @@ def select(
         indices=choice.indices,
         weights=np.full(n, 1.0 / n),
         method=method,
-        N=N,
-        m=m,
+        N=pool.N,
+        m=pool.m,
         objective=choice.objective,
         gap=choice.gap,
+        settings=choice.settings,
         certificate=certify(pool.sketched, pool.spectrum, choice.indices),
         seconds=seconds,
     )
+
+
+def selection_view(
+    features: ArrayLike,
+    m: int | None,
+    rng: int | np.random.Generator,
+    *,
+    sketch: str = "gaussian",
+) -> tuple[NDArray[np.floating], Spectrum]:
+    r"""Returns what `select` sees under the same arguments, for a subset of your own.
+
+    ``certify(*selection_view(features, m, seed), indices)`` is its certificate, comparable with
+    those of selections under that seed.
+
+    Args:
+        features: :math:`G`, shape ``[N, r]``, as for `select`.
+        m: Sketch size, as for `select`.
+        rng: The seed that was given to `select`.
+        sketch: One of `skmm.SKETCHES`.
+
+    Returns:
+        Sketched rows, shape ``[N, m]``, and their spectrum.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    pool, _ = _pool(features, m, sketch, rng)
+    return pool.sketched, pool.spectrum
+
+
+def _pool(
+    features: ArrayLike, m: int | None, sketch: str, rng: int | np.random.Generator
+) -> tuple[Pool, np.random.Generator]:
+    """Checks the arguments; returns the pool with its own generator, and one for the method."""
+    check_choice(sketch, "sketch", SKETCHES)
+    rng = as_generator(rng)
+    features = _within_range(check_rows(features))
+    r = features.shape[1]
+    m = min(r, 512) if m is None else m
+    check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
+    sketch_rng, method_rng = rng.spawn(2)
+    return Pool(features, m, sketch, sketch_rng), method_rng
+
+
+def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Returns rows with a largest entry near 1 if it is extreme; units matter to no method."""
+    largest = max(features.max(), -features.min())
+    exponent = int(np.frexp(largest)[1])
+    if largest == 0 or abs(exponent) <= _LARGEST_EXPONENT:
+        return features
+    return np.ldexp(features, -exponent)  # a power of two: no digit is lost

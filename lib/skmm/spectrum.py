@@ -99,6 +99,10 @@ class Spectrum:
     def whiten(self, rows: NDArray[np.floating], k: int) -> NDArray[np.float64]:
         r"""Returns coordinates :math:`g_i^\top v_j / \sqrt{\lambda_j}`, ``j < k``: ``[N, k]``.
 
-        The second moment of the pool is the identity in them. ``k`` may not exceed `rank`.
+        The second moment of the pool is the identity in them.
+
+        Raises:
+            ValueError: ``k`` exceeds `rank`, so that there is nothing to divide by.
         """
+        check_integer(k, "k", low=0, high=self.rank, hint="directions beyond the rank are empty")
         return rows @ (self.eigenvectors[:, :k] / np.sqrt(self.eigenvalues[:k]))

@@ -16,7 +16,6 @@ from skmm.design import DesignBound, bound_v_optimality, v_optimality
 from skmm.inputs import check_budget
 from skmm.regret import round_by_regret
 from skmm.rounding import exchange, round_by_sampling, round_to_top
-from skmm.sketching import GaussianSketch
 from skmm.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 
 Indices = NDArray[np.intp]
 View = tuple[NDArray[np.float64], Spectrum]
-
-
-def selection_view(features: NDArray[np.floating], m: int, seed: int) -> View:
-    """Draws the Gaussian sketch that `skmm.select` draws under ``seed``: rows and spectrum."""
-    draws = np.random.default_rng(seed).spawn(2)[0]
-    rows = GaussianSketch.draw(features.shape[1], m, rng=draws)(features)
-    return rows, Spectrum.of(rows)
 
 
 def moment_trials(

@@ -58,11 +58,13 @@ class Choice:
         indices: Distinct samples, shape ``[n]``, in the order chosen.
         objective: What the selector minimised, at the relaxed solution, if it has one.
         gap: Certified upper bound on ``objective`` minus its minimum.
+        settings: What was used where the caller left the choice to the selector, in words.
     """
 
     indices: NDArray[np.intp]
     objective: float = np.nan
     gap: float = np.nan
+    settings: str = ""
 
 
 @dataclass(frozen=True)

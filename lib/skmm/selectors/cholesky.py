@@ -40,6 +40,8 @@ def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) 
             break
         draws = rng.random((2, min(_BLOCK, n)))
         proposals = np.searchsorted(mass, draws[0] * mass[-1], side="right")
+        # A draw next to 1 may round up to all of the mass.
+        proposals = np.minimum(proposals, np.flatnonzero(residual)[-1])
         known = factor[proposals, :k]
         accepted, triangle = _thin(
             kernel.block(proposals) - known @ known.T, draws[1] * residual[proposals], floor, n - k

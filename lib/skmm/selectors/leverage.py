@@ -34,24 +34,29 @@ def _singular_system(pool: Pool) -> tuple[NDArray[np.float64], NDArray[np.float6
     return N * spectrum.eigenvalues[:k], spectrum.whiten(rows, k) / np.sqrt(N)
 
 
+def _check_rank(pool: Pool, rank: int | None) -> None:
+    shape = list(pool.features.shape)
+    hint = f"the features have shape {shape}; leave it out for the intrinsic one"
+    if rank is not None:
+        check_integer(rank, "rank", low=1, high=min(shape), hint=hint)
+
+
 def _rank(pool: Pool, energies: NDArray[np.float64], rank: int | None) -> int:
     if rank is None:
         return intrinsic_dimension(energies, pool.N) if len(energies) else 0
-    high = min(pool.features.shape)
-    hint = (
-        f"the features have shape {list(pool.features.shape)}; leave it out for the intrinsic one"
-    )
-    return min(check_integer(rank, "rank", low=1, high=high, hint=hint), len(energies))
+    return min(rank, len(energies))
 
 
 def leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
     r"""Returns truncated leverage scores :math:`\sum_{j \le k} U_{ij}^2`, shape ``[N]``, sum k."""
+    _check_rank(pool, rank)
     energies, left = _singular_system(pool)
     return np.sum(left[:, : _rank(pool, energies, rank)] ** 2, axis=1)
 
 
 def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
     r"""Returns ridge leverage scores :math:`\ell_i(\lambda)`, shape ``[N]``, sum at most 2k."""
+    _check_rank(pool, rank)
     energies, left = _singular_system(pool)
     k = _rank(pool, energies, rank)
     ridge = energies[k:].sum() / max(k, 1)

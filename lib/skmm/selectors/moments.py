@@ -2,6 +2,8 @@ r"""Sketchy moment matching: sketch, spectrum, matched weights, rounded subset."
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from skmm.criteria import (
     VOptimality,
 )
 from skmm.inputs import check_choice
-from skmm.matching import match_moments, moment_shares
+from skmm.matching import SOLVERS, check_slack, match_moments, moment_shares
 from skmm.rounding import exchange, round_by_sampling, round_to_top
 from skmm.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
@@ -38,7 +40,11 @@ _SMALL_POOL, _MOST_STARTS = 4096, 32
 free and that a single descent, with few swaps to choose from, may end in a poor minimum."""
 
 
-@selector("skmm", cost="N r m + N m n", reference="Dong et al. (2024), arXiv 2407.06120")
+@selector(
+    "skmm",
+    cost='N r m + N m n; N² m with `criterion="fourth"`',
+    reference="Dong et al. (2024), arXiv 2407.06120",
+)
 def match(
     pool: Pool,
     n: int,
@@ -63,9 +69,13 @@ def match(
     - ``combined``: ``full``, and ``v-optimal`` over the leading directions that ``n`` samples can
       cover (at most 64), each in units of what uniform sampling attains;
     - ``diagonal``: the paper's one-sided program on the subset;
-    - ``auto``: ``v-optimal`` where the pool has low intrinsic dimension, that is where the sketch
-      sees all of it (:math:`2\bar r \le m`) and the budget covers it (:math:`3\bar r \le n`):
-      then variance is all of the risk. Otherwise ``combined``.
+    - ``auto``: ``v-optimal`` where the pool has low intrinsic dimension, that is where half of the
+      sketch's directions carry next to nothing (:math:`2\bar r \le m`) and the budget covers the
+      others (:math:`3\bar r \le n`): then variance is all of the risk. Otherwise ``combined``, for
+      where every direction carries something V-optimality picks outliers. Features that are few
+      and clean are better served by ``v-optimal``.
+
+    Rows of zeros carry nothing: none is chosen while others are left.
 
     Args:
         pool: The pool.
@@ -82,10 +92,21 @@ def match(
     """
     check_choice(criterion, "criterion", CRITERIA)
     check_choice(rounding, "rounding", ROUNDINGS)
+    check_choice(solver, "solver", SOLVERS)
+    check_slack(slack)
+    if metric is not None:
+        check_choice(metric, "metric", METRICS)
+    if not isinstance(mean, bool | np.bool_):
+        raise ValueError(f"mean must be True or False, got {mean!r}")
+    filled = np.flatnonzero(pool.sketched.any(axis=1))
+    if 0 < len(filled) < pool.N:
+        knobs = {"criterion": criterion, "metric": metric, "mean": mean, "slack": slack}
+        knobs |= {"rounding": rounding, "solver": solver}
+        return _match_filled(pool, filled, n, rng=rng, **knobs)
     if criterion == "auto":
         criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
-    metric = metric or ("row" if criterion in _WHOLE else "raw")
-    check_choice(metric, "metric", METRICS)
+    if metric is None:
+        metric = "row" if criterion in _WHOLE else "raw"
     rows, spectrum = _measure(pool, metric)
     start_rng, draw_rng = rng.spawn(2)
     directions, effort = spectrum.leading(), {}
@@ -106,7 +127,20 @@ def match(
         more = max(1, min(_MOST_STARTS, _SMALL_POOL // (pool.N * n))) - 1
         starts = [indices, *(draw_rng.choice(pool.N, n, replace=False) for _ in range(more))]
         indices = _best_exchange(lowered, starts)
-    return Choice(indices, relaxed.objective, relaxed.gap)
+    lowered_by = f"criterion {criterion}, " if rounding == "exchange" else ""
+    settings = f"{lowered_by}metric {metric}, rounding {rounding}"
+    return Choice(indices, relaxed.objective, relaxed.gap, settings)
+
+
+def _match_filled(
+    pool: Pool, filled: NDArray[np.intp], n: int, *, rng: np.random.Generator, **knobs: Any
+) -> Choice:
+    """Matches the rows ``filled`` alone; the others, all zero, come last, in the pool's order."""
+    part = Pool(pool.sketched[filled], pool.m, pool.sketch, pool.rng)
+    chosen = match(part, min(n, len(filled)), rng=rng, **knobs)
+    zeros = np.setdiff1d(np.arange(pool.N), filled)[: n - len(chosen.indices)]
+    indices = np.concatenate([filled[chosen.indices], zeros])
+    return Choice(indices, chosen.objective, chosen.gap, chosen.settings)
 
 
 def _best_exchange(criterion: Criterion, starts: list[NDArray[np.intp]]) -> NDArray[np.intp]:

@@ -157,6 +157,8 @@ def test_arrays_tensors_and_sparse_rows_agree(name, dtype):
             from_sparse = sketch(kind(rows))
             assert isinstance(from_sparse, np.ndarray)
             np.testing.assert_allclose(from_sparse, exact, atol=single)
+        one = sketch(scipy.sparse.coo_array(rows[3]))
+        np.testing.assert_allclose(one, exact[3], atol=single)
 
 
 @every_map
@@ -223,6 +225,18 @@ def test_bad_generators_are_named(name, rng):
 )
 def test_rows_of_another_size_are_refused(name, rows):
     with pytest.raises(ValueError, match="r=10 entries along the last axis"):
+        DRAWS[name](10, 2, rng=0)(rows)
+
+
+COMPLEX = np.ones((2, 10), complex)
+
+
+@every_map
+@pytest.mark.parametrize(
+    "rows", [COMPLEX, torch.as_tensor(COMPLEX), scipy.sparse.csr_array(COMPLEX), [["a"] * 10]]
+)
+def test_rows_that_are_not_real_are_refused(name, rows):
+    with pytest.raises(ValueError, match="rows must hold real numbers, got dtype"):
         DRAWS[name](10, 2, rng=0)(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -68,18 +69,23 @@ class Sketch(ABC):
             returned as ``float32`` (tensors) or ``float64`` (arrays), sparse rows as a dense array.
 
         Raises:
-            ValueError: the last axis of ``rows`` is not ``r``.
+            ValueError: the last axis of ``rows`` is not ``r``, or they are not real numbers.
         """
         if scipy.sparse.issparse(rows):
             self._check_axis(rows.shape)
-            rows = scipy.sparse.csr_array(rows)
+            _check_real(rows.dtype.kind != "c", rows.dtype)
+            shape = rows.shape
+            rows = scipy.sparse.csr_array(rows.reshape(math.prod(shape[:-1]), self.r))
             # Sums of narrow integers would overflow.
-            return self._apply_sparse(rows if rows.dtype.kind == "f" else rows.astype(np.float64))
+            rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+            return self._apply_sparse(rows).reshape(*shape[:-1], self.m)
         if is_tensor(rows):
+            _check_real(not rows.is_complex(), rows.dtype)
             if not rows.is_floating_point() or rows.dtype.itemsize < 4:
                 rows = rows.float()
         else:
             rows = np.asarray(rows)
+            _check_real(rows.dtype.kind in "fiub", rows.dtype)
             if rows.dtype not in (np.float32, np.float64):
                 rows = rows.astype(np.float64)
         self._check_axis(rows.shape)
@@ -110,6 +116,11 @@ class Sketch(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def _check_real(real: bool, dtype: Any) -> None:
+    if not real:
+        raise ValueError(f"rows must hold real numbers, got dtype {dtype}")
 
 
 def check_sizes(r: int, m: int, rng: int | np.random.Generator) -> np.random.Generator:

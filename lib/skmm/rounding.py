@@ -96,13 +96,13 @@ def exchange(
     Raises:
         ValueError: ``indices`` come twice, or ``max_swaps`` or ``shortlist`` are out of range.
     """
-    criterion.start(indices)
     n = len(indices)
-    if (distinct := int(criterion.inside.sum())) < n:
-        raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
     swaps_left = 20 * n + 100 if max_swaps is None else max_swaps
     check_integer(swaps_left, "max_swaps", low=0, hint="each replaces one sample")
     check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
+    criterion.start(indices)
+    if (distinct := int(criterion.inside.sum())) < n:
+        raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
     while swaps_left > 0 and not criterion.inside.all():
         for scores in (criterion.single_changes, lambda: _best_swaps(criterion)):
             leave, enter = scores()

@@ -25,7 +25,7 @@ def by_name(lines, renamed=()):
     return requirements
 
 
-# The extra `clip` is no part of the study's environment: nothing is tested or drawn with it.
+# The extra `clip` is no part of the study's environment: nothing is drawn with it.
 EXTRAS = [PROJECT["optional-dependencies"][extra] for extra in ("cvxpy", "data", "study", "test")]
 DIRECT = by_name(line for part in [PROJECT["dependencies"], *EXTRAS] for line in part)
 DIRECT.pop("skmm")

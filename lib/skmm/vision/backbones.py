@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,9 @@ from skmm.inputs import as_generator, check_choice, check_integer
 from skmm.vision.cache import file_sha256
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 #: Name of the classification head, cut off here, and width of the pooled features before it.
 HEADS = {"mobilenet_v2": ("classifier", 1280), "resnet18": ("fc", 512), "resnet50": ("fc", 2048)}
-CLIP = "clip_vit_b32"
+CLIP, CLIP_ARCHITECTURE = "clip_vit_b32", "ViT-B-32"
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,10 @@ def load_backbone(
         name: ``"mobilenet_v2"``, ``"resnet18"``, ``"resnet50"`` or ``"clip_vit_b32"`` (needs
             ``pip install 'skmm[clip]'``).
         weights: a local ``.safetensors`` file with torchvision's keys; or a name from torchvision's
-            enum, such as ``"IMAGENET1K_V1"``, or an open_clip tag, such as ``"openai"``, both
-            downloaded once; or ``"random"``, which is for tests and needs ``rng``.
-        size: pixels per side that images are resized to; cost grows with its square.
+            enum, such as ``"IMAGENET1K_V1"``, downloaded once; or ``"random"``, which is for tests
+            and needs ``rng``. CLIP takes an open_clip tag, such as ``"openai"``, downloaded once,
+            in place of the first two.
+        size: pixels per side that images are resized to; cost grows with its square. CLIP's is 224.
         rng: draws random weights; used for nothing else.
 
     Returns:
@@ -102,7 +102,7 @@ def load_backbone(
     check_choice(name, "name", (*HEADS, CLIP))
     check_integer(size, "size", low=32, hint="224 is what ImageNet weights were trained at")
     if name == CLIP:
-        return _load_clip(str(weights), size)
+        return _load_clip(str(weights), size, rng)
     build = models.get_model_builder(name)
     if weights == "random":
         network, described = _random(build, size, rng), "random weights"
@@ -122,10 +122,7 @@ def load_backbone(
 
 
 def _random(build: Callable[..., nn.Module], size: int, rng) -> nn.Module:
-    seed = int(as_generator(rng).integers(2**63))
-    # torch initialises from its global generator, which is put back afterwards.
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+    with _seeded(rng), torch.no_grad():
         network = build(weights=None)
         norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
         for norm in norms:
@@ -133,6 +130,15 @@ def _random(build: Callable[..., nn.Module], size: int, rng) -> nn.Module:
         # Without statistics of its own, a deep random network shrinks every image to nothing.
         network.train()(torch.randn(16, 3, size, size))
         return network
+
+
+@contextmanager
+def _seeded(rng) -> Iterator[None]:
+    """Seeds the global generator that torch initialises from, and puts it back afterwards."""
+    seed = int(as_generator(rng).integers(2**63))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _state_sha256(state: dict[str, Tensor]) -> str:
@@ -184,18 +190,33 @@ def _load_enum(network: nn.Module, name: str, member: str) -> str:
     return file_sha256(Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name)
 
 
-def _load_clip(tag: str, size: int) -> Backbone:
+def _load_clip(tag: str, size: int, rng) -> Backbone:
     try:
         import open_clip
     except ImportError as error:
-        raise ImportError("clip_vit_b32 needs open_clip: pip install 'skmm[clip]'") from error
+        raise ImportError(f"{CLIP} needs open_clip: pip install 'skmm[clip]'") from error
     if size != 224:
         raise ValueError(f"size must be 224 for {CLIP}, whose positions are fixed, got {size}")
-    # OpenAI trained with another activation than the weights that open_clip's authors trained.
-    architecture = "ViT-B-32-quickgelu" if tag == "openai" else "ViT-B-32"
-    model = open_clip.create_model(
-        architecture, pretrained=tag, require_pretrained=True, load_weights_only=True
-    )
+    if tag == "random":
+        with _seeded(rng):
+            model = open_clip.create_model(CLIP_ARCHITECTURE)
+        described = "random weights"
+    else:
+        trained = open_clip.get_pretrained_cfg(CLIP_ARCHITECTURE, tag)
+        if not trained:
+            # A file does not say which activation its weights were trained with.
+            tags = open_clip.list_pretrained_tags_by_model(CLIP_ARCHITECTURE)
+            raise ValueError(f"weights must be 'random' or one of {tags} for {CLIP}, got {tag!r}")
+        model = open_clip.create_model(
+            CLIP_ARCHITECTURE,
+            pretrained=tag,
+            require_pretrained=True,
+            force_quick_gelu=trained.get("quick_gelu", False),
+            weights_only=True,
+        )
+        described = f"open_clip {tag}"
+    colours = open_clip.get_model_preprocess_cfg(model)
     network = model.visual.requires_grad_(False).eval()
     digest = _state_sha256(network.state_dict())
-    return Backbone(CLIP, network, 512, size, CLIP_MEAN, CLIP_STD, f"open_clip {tag}", digest)
+    mean, std = tuple(colours["mean"]), tuple(colours["std"])
+    return Backbone(CLIP, network, network.output_dim, size, mean, std, described, digest)

@@ -70,3 +70,24 @@ def test_direction_left_out_is_infinitely_dear():
 def test_equal_rows_have_no_spread_to_compare():
     rows = np.ones((5, 2))
     assert compare_moments(rows, Spectrum.of(rows), np.arange(2)).spread == 1
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 0], "distinct"),
+        ([-1, 2], r"0\.\.79"),
+        ([], "at least one"),
+        ([True] * 9, "dtype bool"),
+    ],
+)
+def test_indices_that_are_no_subset_are_refused(pool, indices, message):
+    rows, spectrum, _ = pool
+    with pytest.raises(ValueError, match=message):
+        compare_moments(rows, spectrum, np.array(indices))
+
+
+def test_a_pool_of_zeros_is_refused():
+    rows = np.zeros((5, 3))
+    with pytest.raises(ValueError, match="must not all be zero"):
+        compare_moments(rows, Spectrum.of(rows), np.arange(2))

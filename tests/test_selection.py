@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -236,3 +237,24 @@ def test_selection_is_frozen_and_complete(features):
     for field in ("indices", "method", "certificate"):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(selection, field, None)
+
+
+@pytest.mark.parametrize("m", [20, 8])
+def test_one_row_that_outweighs_all_others_is_named(m):
+    """A corrupt row is no error, the subset is feasible, but it must not pass unseen."""
+    rows = np.random.default_rng(0).standard_normal((60, 20))
+    rows[17] *= 1e4
+    with pytest.warns(UserWarning, match=r"^row 17 alone holds 1 of the pool's second moment"):
+        selection = select(rows, 10, rng=0, m=m)
+    assert len(set(selection.indices)) == 10
+
+
+def test_rows_of_one_scale_raise_no_warning():
+    """Not even where half of the trace is in one row of two, or in none at all."""
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        select(rng.standard_normal((60, 20)), 10, rng=0)
+        select(np.diag([1.0, 9.0]), 1, rng=0)
+        select(np.zeros((5, 3)), 2, rng=0)
+        select(np.array([[3.0], [1.0], [1.0], [1.0], [1.0], [1.0], [2.0]]), 3, rng=0)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skmm.inputs import check_indices
 from skmm.spectrum import Spectrum
 
 
@@ -61,7 +62,16 @@ def compare_moments(
         spectrum: Their spectrum.
         indices: The subset, shape ``[n]``.
         k: Leading directions; unless told :math:`\bar r`.
+
+    Returns:
+        What the two sets of moments share and where they differ.
+
+    Raises:
+        ValueError: ``indices`` are not distinct rows of the pool, or all rows are zero.
     """
+    indices = check_indices(indices, len(rows))
+    if spectrum.trace == 0.0:
+        raise ValueError("rows must not all be zero; there is no moment to compare with")
     chosen = rows[indices].astype(np.float64, copy=False)
     of_subset, mean, mean_of_subset = chosen.T @ chosen / len(chosen), rows.mean(0), chosen.mean(0)
     rotated = spectrum.eigenvectors.T @ of_subset @ spectrum.eigenvectors

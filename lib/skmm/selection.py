@@ -3,6 +3,7 @@ r"""One entry for all methods: features in, a subset and the certificate of how 
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,6 +183,9 @@ def select(
     Raises:
         ValueError: an argument is out of its range; the message names it and says what to do.
 
+    Warns:
+        UserWarning: one row holds most of the pool's second moment, and so decides the subset.
+
     References:
         Sketchy Moment Matching (Dong et al., 2024), https://arxiv.org/abs/2407.06120
     """
@@ -194,6 +198,7 @@ def select(
         )
     pool, method_rng = _pool(features, m, sketch, rng)
     n = check_budget(n, pool.N)
+    _warn_of_one_row(pool)
     begin = time.perf_counter()
     choice = chosen.choose(pool, n, rng=method_rng, **knobs)
     seconds = time.perf_counter() - begin
@@ -251,6 +256,20 @@ def _pool(
     check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
     sketch_rng, method_rng = rng.spawn(2)
     return Pool(features, m, sketch, sketch_rng), method_rng
+
+
+def _warn_of_one_row(pool: Pool) -> None:
+    """Warns if a single row, corrupt or in another unit, leaves little for all others to match."""
+    energies = np.einsum("ij,ij->i", pool.sketched, pool.sketched, dtype=np.float64)
+    longest = int(energies.argmax())
+    rest = energies.sum() - energies[longest]
+    if pool.N > 2 and energies[longest] > rest:
+        warnings.warn(
+            f"row {longest} alone holds {energies[longest] / energies.sum():.4g} of the pool's "
+            "second moment: the subset is matched to little else; repair or drop this row, or "
+            "divide rows by their norms",
+            stacklevel=3,
+        )
 
 
 def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -12,6 +12,9 @@ from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradi
 from skmm.gradients.layers import Recorder, add_gradients, closed_form_layers, residuals_at
 from skmm.gradients.rows import FormedGradients
 
+_TF32_EPS = 2.0**-10
+"""Precision of the format that a GPU's matrix units round ``float32`` factors to."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -34,8 +37,8 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
     A closed form can be wrong without a sign of it: the weight may be used outside its layer (as
     attention does with its output projection), the batch may not come first or be reordered, or the
     input may be overwritten. So each way is tried on two samples, in both orders, and kept where it
-    agrees with one backward pass a sample, to the square root of the precision. This takes as much
-    memory as gradients of two samples.
+    agrees with one backward pass a sample, to the square root of the precision (of a GPU's matrix
+    units, where these may be used). This takes as much memory as gradients of two samples.
 
     Args:
         model: In eval mode, with just these parameters requiring gradients.
@@ -124,8 +127,16 @@ def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], output
 def _agree(gradients: Tensor, truth: Tensor) -> bool:
     if not truth.isfinite().all():
         return True  # nothing to compare with; the rows will be refused, and the sample named
-    tolerance = torch.finfo(truth.dtype).eps ** 0.5
+    tolerance = _tolerance(truth.dtype, truth.device.type)
     return bool((gradients - truth).norm() <= tolerance * truth.norm())
+
+
+def _tolerance(dtype: torch.dtype, device: str) -> float:
+    """Square root of the precision; a wrong way is wrong by far more."""
+    eps = torch.finfo(dtype).eps
+    if device == "cuda" and dtype == torch.float32:
+        eps = _TF32_EPS  # torch's own setting for convolutions; two ways round differently
+    return eps**0.5
 
 
 def _vmappable(

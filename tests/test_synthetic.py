@@ -21,6 +21,12 @@ def test_paper_cluster_sizes(paper):
     assert paper[0].sizes.tolist() == [82, 69, 389, 76, 406, 251, 427, 300]
 
 
+def test_energy_shares_are_the_traces_of_the_clusters(paper):
+    G, clusters = paper.features, paper.clusters
+    traces = [np.trace(G[clusters == k] @ G[clusters == k].T) for k in range(8)]
+    np.testing.assert_allclose(paper.energy_shares, traces / np.sum(G**2), rtol=1e-12)
+
+
 def test_paper_full_data_risk(paper):
     """Published: 2.95e-3, three digits."""
     mixture, pool = paper

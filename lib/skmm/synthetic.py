@@ -47,6 +47,12 @@ class Mixture:
         """Number of samples in each cluster, shape ``[K]``."""
         return np.bincount(self.clusters, minlength=len(self.centres))
 
+    @property
+    def energy_shares(self) -> Array:
+        r"""Share of the energy :math:`\sum_i\|g_i\|^2` in each cluster, shape ``[K]``."""
+        energies = np.einsum("ij,ij->i", self.features, self.features)
+        return np.bincount(self.clusters, energies, len(self.centres)) / energies.sum()
+
 
 def paper_mixture(*, rng: int | np.random.Generator) -> Mixture:
     r"""Rebuilds the mixture of the paper's Section 4.1: N = 2000, r = 2400, 8 clusters.

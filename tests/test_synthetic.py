@@ -22,9 +22,10 @@ def test_paper_cluster_sizes(paper):
 
 
 def test_energy_shares_are_the_traces_of_the_clusters(paper):
-    G, clusters = paper.features, paper.clusters
+    mixture, _ = paper
+    G, clusters = mixture.features, mixture.clusters
     traces = [np.trace(G[clusters == k] @ G[clusters == k].T) for k in range(8)]
-    np.testing.assert_allclose(paper.energy_shares, traces / np.sum(G**2), rtol=1e-12)
+    np.testing.assert_allclose(mixture.energy_shares, traces / np.sum(G**2), rtol=1e-12)
 
 
 def test_paper_full_data_risk(paper):

@@ -26,6 +26,9 @@ from skmm.spectrum import Spectrum
 _LARGEST_EXPONENT = 30
 """Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
 
+_MOST = 0.9
+"""A row with more than this share of the second moment leaves next to nothing to the others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -262,12 +265,11 @@ def _warn_of_one_row(pool: Pool) -> None:
     """Warns if a single row, corrupt or in another unit, leaves little for all others to match."""
     energies = np.einsum("ij,ij->i", pool.sketched, pool.sketched, dtype=np.float64)
     longest = int(energies.argmax())
-    rest = energies.sum() - energies[longest]
-    if pool.N > 2 and energies[longest] > rest:
+    if pool.N > 2 and energies[longest] > _MOST * energies.sum():
+        share = energies[longest] / energies.sum()
         warnings.warn(
-            f"row {longest} alone holds {energies[longest] / energies.sum():.4g} of the pool's "
-            "second moment: the subset is matched to little else; repair or drop this row, or "
-            "divide rows by their norms",
+            f"row {longest} alone holds {share:.4g} of the pool's second moment: the subset is "
+            "matched to little else; repair or drop this row, or divide rows by their norms",
             stacklevel=3,
         )
 

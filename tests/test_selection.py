@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import time
 import warnings
 
 import numpy as np
@@ -250,7 +251,7 @@ def test_one_row_that_outweighs_all_others_is_named(m):
 
 
 def test_rows_of_one_scale_raise_no_warning():
-    """Not even where half of the trace is in one row of two, or in none at all."""
+    """Nor do one row of two that holds nearly all, one of seven that holds half, rows of zeros."""
     rng = np.random.default_rng(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -258,3 +259,15 @@ def test_rows_of_one_scale_raise_no_warning():
         select(np.diag([1.0, 9.0]), 1, rng=0)
         select(np.zeros((5, 3)), 2, rng=0)
         select(np.array([[3.0], [1.0], [1.0], [1.0], [1.0], [1.0], [2.0]]), 3, rng=0)
+
+
+def test_seconds_include_the_sketch(monkeypatch, features):
+    """Whichever part of `select` asks for the sketch first."""
+    draw = SKETCHES["gaussian"].draw
+
+    def slow(*args, **kwargs):
+        time.sleep(0.2)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(SKETCHES["gaussian"], "draw", slow)
+    assert select(features, 5, rng=0, m=3).seconds >= 0.2

@@ -201,10 +201,10 @@ def select(
         )
     pool, method_rng = _pool(features, m, sketch, rng)
     n = check_budget(n, pool.N)
-    _warn_of_one_row(pool)
     begin = time.perf_counter()
     choice = chosen.choose(pool, n, rng=method_rng, **knobs)
     seconds = time.perf_counter() - begin
+    _warn_of_one_row(pool)
     return Selection(
         indices=choice.indices,
         weights=np.full(n, 1.0 / n),

@@ -72,7 +72,7 @@ executed: $(EXECUTED)
 # An executed copy depends on its source, its parameters and the pinned versions, and by its
 # dependency file on the modules and the data that the last run used.
 $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requirements.lock | $(INSTALLED)
-	@$(PYTHON) -m skmm.report.execution $< --profile $(PROFILE)
+	@$(PYTHON) -m skmm_study.execution.runner $< --profile $(PROFILE)
 
 -include $(EXECUTED:.ipynb=.d)
 
@@ -87,7 +87,7 @@ bench: $(INSTALLED) ## time selection and sketches; table and CSV in figures/ben
 	@$(PYTHON) benchmarks/bench.py --out figures/bench
 
 data: $(INSTALLED) ## fetch Stanford Cars from its pinned mirror into SKMM_DATA (or data/)
-	@$(PYTHON) -m skmm.vision.mirror
+	@$(PYTHON) -m skmm_study.vision.mirror
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra test --extra study \

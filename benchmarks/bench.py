@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from skmm.matching import match_moments, moment_shares
-from skmm.matching_recipe import adam_clip_renormalise, unscaled_objective
-from skmm.rounding import round_by_sampling
-from skmm.selection import select
+from skmm.matching.program import match_moments, moment_shares
+from skmm.matching.recipe import adam_clip_renormalise, unscaled_objective
+from skmm.rounding.exchange import round_by_sampling
+from skmm.selection.select import select
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
-from skmm.synthetic import paper_mixture
+from skmm_study.pools.synthetic import paper_mixture
 
 N_SELECTED, SKETCH_SIZE = 80, 32
 SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]

@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from skmm.agreement import compare_moments
 from skmm.spectrum import Spectrum
+from skmm_study.theory.agreement import compare_moments
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 import skmm
-from skmm.report import provenance
-from skmm.report.methods import STYLES
-from skmm.report.tables import markdown
+import skmm_study
+from skmm_study.execution import provenance
+from skmm_study.figures.methods import STYLES
+from skmm_study.report.tables import markdown
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def study(project, monkeypatch):
 
 def open_study():
     values = {"seed": 7, "budgets": [8], "profile": "default", "unrelated": object()}
-    return skmm.Study("../figures/01_toy", parameters=values)
+    return skmm_study.Study("../figures/01_toy", parameters=values)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_name_stays_in_the_folder(study, folder, name):
 
 
 def draw(seed=0):
-    skmm.set_style()
+    skmm_study.set_style()
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.scatter(*np.random.default_rng(seed).standard_normal((2, 50)), label="$x$")
     ax.legend()
@@ -196,9 +197,9 @@ def test_folder_never_mixes_two_runs(study, folder):
 
 def test_study_belongs_to_a_notebook_and_its_parameters(study):
     with pytest.raises(ValueError, match=r"no 09_other\.ipynb in notebooks"):
-        skmm.Study("../figures/09_other", parameters={})
+        skmm_study.Study("../figures/09_other", parameters={})
     with pytest.raises(ValueError, match="got none for budgets, profile"):
-        skmm.Study("../figures/01_toy", parameters={"seed": 0})
+        skmm_study.Study("../figures/01_toy", parameters={"seed": 0})
 
 
 # Tables are drawn from tidy frames.
@@ -214,7 +215,7 @@ def known():
 
 def test_table_ranks_what_it_prints(known):
     """Best bold, second underlined, ties alike, absent cells dashed, one trial without spread."""
-    text = skmm.markdown_table(known, values="risk", notation="fixed", digits=1)
+    text = skmm_study.markdown_table(known, values="risk", notation="fixed", digits=1)
     assert text.splitlines() == [
         "| method | n = 8 | n = 16 |",
         "| --- | ---: | ---: |",
@@ -227,7 +228,7 @@ def test_table_ranks_what_it_prints(known):
 
 def test_table_in_scientific_notation_shares_the_exponent(known):
     known["risk"] *= 1e-3
-    text = skmm.markdown_table(known, values="risk", best="max", order=["skmm", "a|b"])
+    text = skmm_study.markdown_table(known, values="risk", best="max", order=["skmm", "a|b"])
     assert text.splitlines()[2:] == [
         "| SkMM | <u>(1.00 ± 1.00)e-3</u> | **5.00e-7** |",
         r"| a\|b | **(3.00 ± 1.00)e-3** | – |",
@@ -238,8 +239,8 @@ def test_scale_is_a_factor(known):
     """Scaling the values and asking for a scale give the same table; no best, no marks."""
     scaled = known.assign(risk=100 * known["risk"])
     knobs = {"values": "risk", "notation": "fixed", "best": "none"}
-    text = skmm.markdown_table(known, scale=100, **knobs)
-    assert text == skmm.markdown_table(scaled, **knobs)
+    text = skmm_study.markdown_table(known, scale=100, **knobs)
+    assert text == skmm_study.markdown_table(scaled, **knobs)
     assert "**" not in text
 
 
@@ -253,7 +254,7 @@ def test_scale_is_a_factor(known):
 )
 def test_table_refuses_unknown_knobs(known, knobs, message):
     with pytest.raises(ValueError, match=message):
-        skmm.markdown_table(known, **knobs)
+        skmm_study.markdown_table(known, **knobs)
 
 
 def test_frame_prints_as_it_stands(study, folder):
@@ -271,7 +272,7 @@ def test_frame_prints_as_it_stands(study, folder):
 
 def looks(names):
     """Styles without their labels."""
-    styles = skmm.method_styles(names).values()
+    styles = skmm_study.method_styles(names).values()
     return [(style.color, style.marker, style.line) for style in styles]
 
 
@@ -279,7 +280,11 @@ def test_each_selector_has_a_look_and_a_name_of_its_own():
     """No two share all of colour, marker and line, and none gets by with a spare look."""
     names = sorted(skmm.SELECTORS)
     assert set(names) <= STYLES.keys()
-    assert len(set(looks(names))) == len({skmm.method_label(name) for name in names}) == len(names)
+    assert (
+        len(set(looks(names)))
+        == len({skmm_study.method_label(name) for name in names})
+        == len(names)
+    )
 
 
 @pytest.mark.parametrize("name", ["skmm", "uniform", "deepfool"])
@@ -290,7 +295,7 @@ def test_known_methods_look_the_same_in_any_company(name):
 def test_unknown_methods_get_looks_of_their_own():
     names = [*skmm.SELECTORS, "a", "b", "c"]
     assert len(set(looks(names))) == len(names)
-    assert skmm.method_styles(["a"])["a"].label == skmm.method_label("a") == "a"
+    assert skmm_study.method_styles(["a"])["a"].label == skmm_study.method_label("a") == "a"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +319,7 @@ def test_bands_are_what_the_legend_says(rng, band, center, low, high):
         columns=["method", "n", "risk"],
     ).sample(frac=1, random_state=0)
     _, ax = plt.subplots()
-    caption = skmm.plot_bands(ax, frame, y="risk", band=band)
+    caption = skmm_study.plot_bands(ax, frame, y="risk", band=band)
     (line,) = ax.get_lines()
     np.testing.assert_array_equal(line.get_xdata(), (8, 16, 32))
     np.testing.assert_allclose(line.get_ydata(), [center(row) for row in risk], rtol=1e-12)
@@ -328,13 +333,13 @@ def test_bands_are_what_the_legend_says(rng, band, center, low, high):
 
 def test_bands_name_unequal_numbers_of_trials_and_missing_columns(known):
     _, ax = plt.subplots()
-    caption = skmm.plot_bands(ax, known, y="risk", legend=False)
+    caption = skmm_study.plot_bands(ax, known, y="risk", legend=False)
     assert caption == "median and range of 1–3 trials"
     assert ax.get_legend() is None
     with pytest.raises(ValueError, match="a column 'loss'"):
-        skmm.plot_bands(ax, known, y="loss")
+        skmm_study.plot_bands(ax, known, y="loss")
     with pytest.raises(ValueError, match="band must be one of quartiles, range, std"):
-        skmm.plot_bands(ax, known, y="risk", band="sem")
+        skmm_study.plot_bands(ax, known, y="risk", band="sem")
 
 
 @pytest.mark.parametrize(
@@ -345,8 +350,8 @@ def test_log_axes_have_plain_labels(risk, expected):
     """Budgets are labelled where they lie; risks at powers of ten, or more often if few fit in."""
     fig, ax = plt.subplots()
     ax.plot([48, 1600], risk)
-    skmm.plain_log(ax.xaxis, [48, 400, 1600])
-    skmm.plain_log(ax.yaxis)
+    skmm_study.plain_log(ax.xaxis, [48, 400, 1600])
+    skmm_study.plain_log(ax.yaxis)
     fig.canvas.draw()
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert [label.get_text() for label in ax.get_xticklabels(which="both")] == ["48", "400", "1600"]

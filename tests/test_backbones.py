@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from skmm.vision.backbones import HEADS, load_backbone
-from skmm.vision.cache import ArrayCache, file_sha256
-from skmm.vision.cars import load_cars
-from skmm.vision.features import pooled_features, trunk_activations
-from skmm.vision.folder import data_folder
-from skmm.vision.standin import write_standin
+from skmm_study.vision.backbones import HEADS, load_backbone
+from skmm_study.vision.cache import ArrayCache, file_sha256
+from skmm_study.vision.cars import load_cars
+from skmm_study.vision.features import pooled_features, trunk_activations
+from skmm_study.vision.folder import data_folder
+from skmm_study.vision.standin import write_standin
 
 WEIGHTS = data_folder() / "weights" / "mobilenet_v2_imagenet.safetensors"
 

@@ -10,10 +10,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from skmm import select
-from skmm.selectors import Pool
-from skmm.selectors.cholesky import pivoted_cholesky
-from skmm.selectors.kernel import LinearKernel, first_largest
-from skmm.selectors.leverage import leverage_scores, ridge_leverage_scores
+from skmm.selection.selectors import Pool
+from skmm.selection.selectors.cholesky import pivoted_cholesky
+from skmm.selection.selectors.kernel import LinearKernel, first_largest
+from skmm.selection.selectors.leverage import leverage_scores, ridge_leverage_scores
 from skmm.spectrum import intrinsic_dimension
 
 SHAPES = [(40, 6), (12, 30)]
@@ -193,7 +193,7 @@ def test_leverage_of_a_pool_of_low_rank(rng):
 
 def test_large_pools_take_their_leverage_in_the_sketch(rng, monkeypatch):
     """Where both sides are large; of a pool of low rank the sketch keeps it exactly."""
-    monkeypatch.setattr("skmm.selectors.leverage._LARGE", 15)
+    monkeypatch.setattr("skmm.selection.selectors.leverage._LARGE", 15)
     G = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 20))
     scores = leverage_scores(Pool(G, 10, "gaussian", rng), 3)
     np.testing.assert_allclose(scores, np.diag(G @ np.linalg.pinv(G, rcond=1e-10)), rtol=1e-8)
@@ -391,7 +391,7 @@ def test_facility_location_against_all_candidates(rng):
 def test_facility_location_in_blocks_of_candidates(rng, monkeypatch):
     G = draw(rng, 40, 3)
     at_once = indices(G, 5, "facility_location", epsilon=1e-9)
-    monkeypatch.setattr("skmm.selectors.representatives._CANDIDATES", 7)
+    monkeypatch.setattr("skmm.selection.selectors.representatives._CANDIDATES", 7)
     np.testing.assert_array_equal(indices(G, 5, "facility_location", epsilon=1e-9), at_once)
 
 

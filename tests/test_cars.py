@@ -9,11 +9,11 @@ import pytest
 from numpy.lib.recfunctions import repack_fields
 from torchvision.datasets import StanfordCars
 
-from skmm.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
-from skmm.vision.folder import data_folder
-from skmm.vision.images import duplicate_groups
-from skmm.vision.matlab import read_mat, write_mat
-from skmm.vision.standin import write_standin
+from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
+from skmm_study.vision.folder import data_folder
+from skmm_study.vision.images import duplicate_groups
+from skmm_study.vision.matlab import read_mat, write_mat
+from skmm_study.vision.standin import write_standin
 
 SPLITS = ("train", "test")
 

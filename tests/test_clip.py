@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from skmm.vision.backbones import load_backbone
+from skmm_study.vision.backbones import load_backbone
 
 
 @pytest.fixture(scope="module")

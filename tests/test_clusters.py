@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from skmm.report.clusters import plot_pool, plot_subset, ring_layout
-from skmm.report.methods import method_styles
-from skmm.synthetic import gaussian_mixture
+from skmm_study.figures.clusters import plot_pool, plot_subset, ring_layout
+from skmm_study.figures.methods import method_styles
+from skmm_study.pools.synthetic import gaussian_mixture
 
 K = 5
 

@@ -6,17 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
-from skmm.vision import compact
-from skmm.vision.backbones import load_backbone
-from skmm.vision.cache import ArrayCache
-from skmm.vision.compact import (
+from skmm_study.vision import compact
+from skmm_study.vision.backbones import load_backbone
+from skmm_study.vision.cache import ArrayCache
+from skmm_study.vision.compact import (
     load_cars_features,
     principal_coordinates,
     quantise,
     write_cars_features,
 )
-from skmm.vision.folder import shipped_folder
-from skmm.vision.standin import write_standin
+from skmm_study.vision.folder import shipped_folder
+from skmm_study.vision.standin import write_standin
 
 SHIPPED = shipped_folder() / compact.FILE
 

@@ -12,8 +12,8 @@ from skmm.criteria import (
     SecondMoment,
     VOptimality,
 )
-from skmm.rounding import exchange
-from skmm.selection import select
+from skmm.rounding.exchange import exchange
+from skmm.selection.select import select
 
 N, K, n = 60, 5, 12
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from skmm.criteria import VOptimality
-from skmm.design import bound_v_optimality, v_optimality
-from skmm.rounding import exchange
+from skmm.matching.design import bound_v_optimality, v_optimality
+from skmm.rounding.exchange import exchange
 from skmm.spectrum import Spectrum
 
 

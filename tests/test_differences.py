@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from skmm.training.differences import average_ranks, paired_differences
+from skmm_study.report.differences import average_ranks, paired_differences
 
 METHODS, BUDGETS, SEEDS = ("uniform", "skmm", "herding"), (8, 4), range(6)
 

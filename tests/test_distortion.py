@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from skmm.distortion import (
+from skmm.sketching import GaussianSketch
+from skmm_study.theory.distortion import (
     batched_dimension,
     distance_bound,
     distance_ratios,
@@ -16,7 +17,6 @@ from skmm.distortion import (
     reconstruction_error,
     sketch_afresh,
 )
-from skmm.sketching import GaussianSketch
 
 N, R, M = 40, 30, 8
 ON_ROWS = [distance_ratios, reconstruction_error]

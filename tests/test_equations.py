@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from skmm.agreement import compare_moments
-from skmm.design import bound_v_optimality, v_optimality
-from skmm.distortion import (
+from skmm.matching.design import bound_v_optimality, v_optimality
+from skmm.matching.program import match_moments, moment_shares
+from skmm.matching.simplex import project_capped_simplex
+from skmm.selection.select import certify
+from skmm.sketching import GaussianSketch
+from skmm.spectrum import Spectrum, intrinsic_dimension
+from skmm.training.risk import FixedDesign
+from skmm_study.theory.agreement import compare_moments
+from skmm_study.theory.distortion import (
     batched_dimension,
     distance_tail,
     effective_dimension,
@@ -20,13 +26,7 @@ from skmm.distortion import (
     reconstruction_error,
     sketch_afresh,
 )
-from skmm.matching import match_moments, moment_shares
-from skmm.risk import FixedDesign
-from skmm.selection import certify
-from skmm.simplex import project_capped_simplex
-from skmm.sketching import GaussianSketch
-from skmm.spectrum import Spectrum, intrinsic_dimension
-from skmm.tightness import subspace_bound
+from skmm_study.theory.tightness import subspace_bound
 
 
 @pytest.fixture

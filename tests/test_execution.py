@@ -13,25 +13,25 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from skmm.report.execution import dependency_rule, execute, main
-from skmm.report.profiles import Profile
-from skmm.report.source import code_digest, declared_parameters, read_notebook
+from skmm_study.execution.profiles import Profile
+from skmm_study.execution.runner import dependency_rule, execute, main
+from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 
-STUDY = "import skmm\nstudy = skmm.Study(out_dir, parameters=globals())"
+STUDY = "import skmm\nstudy = skmm_study.Study(out_dir, parameters=globals())"
 DRAW = """import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-skmm.set_style()
+skmm_study.set_style()
 rng = np.random.default_rng(seed)
 trials = [("skmm", n, trial, rng.lognormal() / n) for n in (8, 16) for trial in range(n_trials)]
 risk = pd.DataFrame(trials, columns=["method", "n", "trial", "risk"])
 """
 SAVE = """risk = study.save_table("risk", risk)
 fig, ax = plt.subplots()
-skmm.plot_bands(ax, risk, y="risk")
+skmm_study.plot_bands(ax, risk, y="risk")
 study.save_figure("risk", fig)
-study.save_markdown("risk", skmm.markdown_table(risk, values="risk"))
+study.save_markdown("risk", skmm_study.markdown_table(risk, values="risk"))
 """
 
 
@@ -184,7 +184,14 @@ def test_interrupted_run_leaves_no_copy(project, kind):
     path = project.write_notebook(
         "01_toy", "open('started', 'w').close()\nimport time\ntime.sleep(60)"
     )
-    command = [sys.executable, "-m", "skmm.report.execution", str(path), "--profile", "smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "skmm_study.execution.runner",
+        str(path),
+        "--profile",
+        "smoke",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (project.notebooks / "started").exists():
@@ -259,7 +266,7 @@ def test_make_executes_what_changed_and_nothing_else(checkout):
     names, text = executed()
     assert not names
     assert "Nothing to execute" in text
-    simplex = checkout.root / "lib/skmm/simplex.py"
+    simplex = checkout.root / "lib/skmm/matching/simplex.py"
     simplex.touch()
     assert executed()[0] == {"02_simplex"}
     simplex.touch()

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from skmm.gradients import last_parameters, sketched_gradients
-from skmm.probing import probe_scores
-from skmm.training.finetuning import Recipe, finetune, pooled_inputs
-from skmm.training.tails import TRUNKS, PointwiseTail, tail_of
-from skmm.vision.backbones import load_backbone
+from skmm.training.probing import probe_scores
+from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
+from skmm_study.training.tails import TRUNKS, PointwiseTail, tail_of
+from skmm_study.vision.backbones import load_backbone
 
 C, SIDE = 4, 3
 

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from skmm.report.heatmaps import plot_differences
-from skmm.training.differences import paired_differences
+from skmm_study.figures.heatmaps import plot_differences
+from skmm_study.report.differences import paired_differences
 
 
 @pytest.fixture

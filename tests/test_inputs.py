@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from skmm.inputs import (
+from skmm.numerics.inputs import (
     as_generator,
     check_budget,
     check_choice,

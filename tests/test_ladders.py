@@ -5,15 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmm.report.ladders import (
+from skmm.selection.select import select, selection_view
+from skmm.spectrum import Spectrum
+from skmm_study.pools.synthetic import gaussian_mixture
+from skmm_study.trials.ladders import (
     every_moment_gap,
     moment_trials,
     plot_grades,
     rounding_trials,
 )
-from skmm.selection import select, selection_view
-from skmm.spectrum import Spectrum
-from skmm.synthetic import gaussian_mixture
 
 
 def test_moment_trials_are_above_the_bound_and_certified():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from skmm.matching import match_moments, moment_shares
+from skmm.matching.program import match_moments, moment_shares
 from skmm.spectrum import Spectrum
-from skmm.synthetic import gaussian_mixture
+from skmm_study.pools.synthetic import gaussian_mixture
 
 TRIALS = range(20)
 inaccurate = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
@@ -196,7 +196,7 @@ def test_missing_solver_says_what_to_install(monkeypatch):
 
 def test_published_recipe_ends_no_better():
     """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours."""
-    from skmm.matching_recipe import adam_clip_renormalise, unscaled_objective
+    from skmm.matching.recipe import adam_clip_renormalise, unscaled_objective
 
     G = np.random.default_rng(0).standard_normal((50, 4)) * np.geomspace(1, 0.3, 4)
     spectrum = Spectrum.of(G)

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from skmm.vision.cars import load_cars
-from skmm.vision.folder import shipped_folder
-from skmm.vision.mirror import PIN, fetch_cars, fetch_file, unpack_split
-from skmm.vision.standin import write_standin
+from skmm_study.vision.cars import load_cars
+from skmm_study.vision.folder import shipped_folder
+from skmm_study.vision.mirror import PIN, fetch_cars, fetch_file, unpack_split
+from skmm_study.vision.standin import write_standin
 
 CONTENT = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

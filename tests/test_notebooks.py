@@ -12,11 +12,12 @@ import pytest
 from nbformat import v4
 
 import skmm
-from skmm.report.artifacts import PNG_LIMIT
-from skmm.report.execution import execute
-from skmm.report.files import sha256
-from skmm.report.profiles import Profile
-from skmm.report.source import code_digest, declared_parameters, read_notebook
+import skmm_study
+from skmm_study.execution.artifacts import PNG_LIMIT
+from skmm_study.execution.files import sha256
+from skmm_study.execution.profiles import Profile
+from skmm_study.execution.runner import execute
+from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -27,6 +28,7 @@ PACKAGES = {
     *("IPython", "matplotlib", "numpy", "pandas", "scipy", "seaborn", "sklearn", "torch"),
     *("math", "pathlib", "time"),
 }
+SURFACES = {"skmm": skmm, "skmm_study": skmm_study}
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -76,7 +78,7 @@ def complaints_about_code(notebook):
 
 
 def complaints_about_imports(source):
-    """Packages that are not expected, and whatever is not on the public surface of `skmm`."""
+    """Packages that are not expected, and whatever is not on a public surface of ours."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -86,14 +88,15 @@ def complaints_about_imports(source):
         else:
             modules = []
         for module in modules:
-            if module.split(".")[0] not in PACKAGES and module != "skmm":
+            if module.split(".")[0] not in PACKAGES and module not in SURFACES:
                 found.append(f"imports {module}")
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module == "skmm":
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "skmm":
-            names = [node.attr]
-        found += [f"uses skmm.{name}, not public" for name in names if name not in skmm.__all__]
+        surface, names = "", []
+        if isinstance(node, ast.ImportFrom) and node.module in SURFACES:
+            surface, names = node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in SURFACES:
+            surface, names = ast.unparse(node.value), [node.attr]
+        public = SURFACES[surface].__all__ if surface else []
+        found += [f"uses {surface}.{name}, not public" for name in names if name not in public]
     return found
 
 
@@ -169,14 +172,14 @@ def test_notebook_runs(path, tmp_path):
 
 
 def test_good_notebook_is_accepted(project):
-    path = project.write_notebook("01_toy", "import skmm", "from skmm import Study\nskmm.Study")
+    path = project.write_notebook("01_toy", "import skmm", "from skmm_study import Study\nStudy")
     assert complaints(path) == []
 
 
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("import skmm.report.artifacts", "cell 4 imports skmm.report.artifacts"),
+        ("import skmm_study.execution.artifacts", "cell 4 imports skmm_study.execution.artifacts"),
         ("from skmm.spectrum import Spectrum", "cell 4 imports skmm.spectrum"),
         ("from skmm import import_module", "cell 4 uses skmm.import_module, not public"),
         ("skmm.import_module", "cell 4 uses skmm.import_module, not public"),

@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
-from skmm.probing import LinearProbe, probe_scores
-from skmm.synthetic import load_digits_pool
+from skmm.training.probing import LinearProbe, probe_scores
+from skmm_study.pools.synthetic import load_digits_pool
 
 
 def blobs(n, d, C, seed=0, scale=1.5):

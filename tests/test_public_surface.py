@@ -11,32 +11,38 @@ from pathlib import Path
 import pytest
 
 import skmm
+import skmm_study
 
 LIBRARY = Path(skmm.__file__).parent
-MODULES = sorted(LIBRARY.rglob("*.py"))
+MODULES = sorted([*LIBRARY.rglob("*.py"), *Path(skmm_study.__file__).parent.rglob("*.py")])
+PACKAGES = [skmm, skmm_study]
+NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
+each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 
 
-@pytest.mark.parametrize("name", skmm.__all__)
-def test_name_resolves_where_the_table_says(name):
+@pytest.mark.parametrize(("package", "name"), NAMES, ids=[name for _, name in NAMES])
+def test_name_resolves_where_the_table_says(package, name):
     """A public name is defined in the module that the table gives for it, not passed on by it."""
-    value = getattr(skmm, name)
-    module = f"skmm.{skmm._MODULE_OF[name]}"
+    value = getattr(package, name)
+    module = f"{package.__name__}.{package._MODULE_OF[name]}"
     if inspect.isclass(value) or inspect.isfunction(value):
-        assert inspect.getdoc(value), f"skmm.{name} has no docstring"
+        assert inspect.getdoc(value), f"{package.__name__}.{name} has no docstring"
         assert value.__module__.startswith(module)
     else:
         assert vars(import_module(module))[name] is value
 
 
-def test_each_name_has_one_home():
-    listed = [name for names in skmm._HOME.values() for name in names]
+@each_package
+def test_each_name_has_one_home(package):
+    listed = [name for names in package._HOME.values() for name in names]
     assert len(listed) == len(set(listed))
-    assert dir(skmm) == skmm.__all__ == sorted(listed)
+    assert dir(package) == package.__all__ == sorted(listed)
 
 
-def test_unknown_name_says_what_there_is():
-    with pytest.raises(AttributeError, match=r"no attribute 'no_such_name'.*Study"):
-        skmm.no_such_name  # noqa: B018
+@each_package
+def test_unknown_name_says_what_there_is(package):
+    with pytest.raises(AttributeError, match=r"no attribute 'no_such_name'; it offers \['"):
+        package.no_such_name  # noqa: B018
 
 
 def loaded_after(statement):
@@ -67,7 +73,7 @@ def test_selection_needs_no_study_package():
     assert not loaded & {"matplotlib", "pandas", "seaborn", "papermill", "cvxpy", "sklearn", "yaml"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY.parent)))
 def test_module_is_short_and_documented(path):
     """A module fits in one sitting, below 300 lines, and opens with what it is about."""
     source = path.read_text(encoding="utf-8")

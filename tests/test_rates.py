@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from skmm.report.rates import rate_trials
-from skmm.risk import FixedDesign
-from skmm.synthetic import gaussian_mixture
+from skmm.training.risk import FixedDesign
+from skmm_study.pools.synthetic import gaussian_mixture
+from skmm_study.trials.rates import rate_trials
 
 
 def draw(seed):

@@ -5,11 +5,11 @@ import pytest
 import scipy.linalg
 
 from skmm.criteria import VOptimality
-from skmm.design import bound_v_optimality, v_optimality
-from skmm.regret import round_by_regret, trace_shift
-from skmm.rounding import exchange
+from skmm.matching.design import bound_v_optimality, v_optimality
+from skmm.rounding.exchange import exchange
+from skmm.rounding.regret import round_by_regret, trace_shift
 from skmm.spectrum import Spectrum
-from skmm.synthetic import gaussian_mixture
+from skmm_study.pools.synthetic import gaussian_mixture
 
 
 def whitened_pool(seed, N=150, k=5):

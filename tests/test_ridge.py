@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.ridge import RidgePath, cross_validate
+from skmm.training.ridge import RidgePath, cross_validate
 
 ALPHAS = np.geomspace(1e-4, 10, 13)
 SHAPES = [(12, 30), (30, 12), (20, 20), (1, 5)]

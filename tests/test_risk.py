@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skmm.ridge import RidgePath
-from skmm.risk import FixedDesign
+from skmm.training.ridge import RidgePath
+from skmm.training.risk import FixedDesign
 
 ALPHAS = np.r_[0, np.geomspace(1e-4, 1, 11)]
 # Pool and selection: kernel with a shared Gram matrix, kernel, primal, and one sample.

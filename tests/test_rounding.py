@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
-from skmm.matching import moment_shares
-from skmm.rounding import exchange, round_by_sampling, round_to_top
+from skmm.matching.program import moment_shares
+from skmm.rounding.exchange import exchange, round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
 
 CRITERIA = {

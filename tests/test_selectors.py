@@ -9,8 +9,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from skmm import SELECTORS, select
-from skmm.selectors.catalogue import catalogue
-from skmm.selectors.moments import CRITERIA
+from skmm.selection.selectors.moments import CRITERIA
+from skmm_study.report.catalogue import catalogue
 
 N, R, C = 60, 7, 4
 VARIANTS = [(name, {}) for name in SELECTORS]
@@ -305,5 +305,5 @@ def test_registry_says_what_a_user_must_know(name):
 
 def test_page_of_selectors_is_up_to_date():
     page = Path(__file__).parents[1] / "SELECTORS.md"
-    hint = "run python -m skmm.selectors.catalogue > SELECTORS.md"
+    hint = "run python -m skmm_study.report.catalogue > SELECTORS.md"
     assert page.read_text(encoding="utf-8") == catalogue(), hint

@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from skmm.vision.cars import load_cars
-from skmm.vision.sheets import contact_sheet
-from skmm.vision.standin import STANDIN_TITLE, write_standin
+from skmm_study.figures.sheets import contact_sheet
+from skmm_study.vision.cars import load_cars
+from skmm_study.vision.standin import STANDIN_TITLE, write_standin
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.simplex import best_vertex, project_capped_simplex
+from skmm.matching.simplex import best_vertex, project_capped_simplex
 
 
 def slow_projection(y, n):

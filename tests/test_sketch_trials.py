@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skmm.report.sketches import sketch_costs, sketch_trials
 from skmm.sketching import GaussianSketch, SparseSignSketch
+from skmm_study.trials.sketches import sketch_costs, sketch_trials
 
 DRAWS = {"gaussian": GaussianSketch.draw, "sparse-sign": SparseSignSketch.draw}
 

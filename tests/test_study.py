@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from skmm.probing import LinearProbe, probe_scores
-from skmm.report.trials import NESTED
-from skmm.selection import select
-from skmm.selectors import SELECTORS
-from skmm.training import selections, sources
-from skmm.training.costs import metered
-from skmm.training.evaluations import run_finetuning, run_probes
-from skmm.training.finetuning import Recipe
-from skmm.training.proxies import first_model, training_history
-from skmm.training.selections import class_coverage, run_selections
-from skmm.training.sources import array_digest, code_behind
+from skmm.selection.select import select
+from skmm.selection.selectors import SELECTORS
+from skmm_study.trials import selections, sources
+from skmm.training.probing import LinearProbe, probe_scores
+from skmm_study.training.finetuning import Recipe
+from skmm_study.training.proxies import first_model, training_history
+from skmm_study.trials.costs import metered
+from skmm_study.trials.evaluations import run_finetuning, run_probes
+from skmm_study.trials.selections import class_coverage, run_selections
+from skmm_study.trials.sources import array_digest, code_behind
+from skmm_study.trials.trials import NESTED
 
 C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
 
@@ -77,7 +77,7 @@ def counted(monkeypatch):
         calls.append(method)
         return select(features, n, method=method, **knobs)
 
-    monkeypatch.setattr(selections.skmm.selection, "select", counting)
+    monkeypatch.setattr(selections.skmm.selection.select, "select", counting)
     return calls
 
 

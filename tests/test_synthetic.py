@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from skmm import select
-from skmm.risk import FixedDesign
-from skmm.synthetic import gaussian_mixture, geometric_shares, load_digits_pool, paper_mixture
+from skmm.training.risk import FixedDesign
+from skmm_study.pools.synthetic import (
+    gaussian_mixture,
+    geometric_shares,
+    load_digits_pool,
+    paper_mixture,
+)
 
 PAPER_ALPHA = 0.03625
 

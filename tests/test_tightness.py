@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.tightness import sample_tightness
+from skmm_study.theory.tightness import sample_tightness
 
 
 def test_bound_holds_in_every_random_problem():

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmm.report.published import compare_published, read_published, side_by_side
-from skmm.report.trials import NESTED, run_trials
-from skmm.selection import select
+from skmm.selection.select import select
+from skmm_study.report.published import compare_published, read_published, side_by_side
+from skmm_study.trials.trials import NESTED, run_trials
 
 TABLE_1 = Path(__file__).resolve().parent.parent / "data" / "published_table1.csv"
 

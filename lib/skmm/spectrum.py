@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.inputs import check_integer, check_rows
+from skmm.numerics.inputs import check_integer, check_rows
 
 
 def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:

@@ -19,7 +19,7 @@ class DiagonalShortfall(Criterion):
     two-sided gap would rather leave a cluster empty whose fair share is below half a sample.
 
     Args:
-        shares: :math:`U`, shape ``[N, k]``; see `skmm.matching.moment_shares`.
+        shares: :math:`U`, shape ``[N, k]``; see `skmm.matching.program.moment_shares`.
         n: Budget.
         slack: :math:`c_S`.
     """

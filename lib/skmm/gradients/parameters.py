@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from skmm.inputs import check_integer
+from skmm.numerics.inputs import check_integer
 
 
 def last_parameters(model: nn.Module, last: int = 2) -> list[str]:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from skmm.inputs import check_choice
+from skmm.numerics.inputs import check_choice
 
 LABEL_RULES = ("true", "random", "pseudo", "fisher", "fisher-exact")
 LOSSES = ("cross-entropy", "squared-error")

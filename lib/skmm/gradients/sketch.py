@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from skmm.gradients.parameters import resolve_parameters
 from skmm.gradients.rows import Collector, FactoredGradients, FormedGradients
 from skmm.gradients.tensorsketch import TensorSketch
-from skmm.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import as_generator, check_choice, check_integer
 from skmm.sketching import SKETCHES, Sketch
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skmm.inputs import as_generator, check_integer, is_tensor
+from skmm.numerics.inputs import as_generator, check_integer, is_tensor
 
 BLOCK_ENTRIES = 1 << 18
 """Entries of a row block in a blocked product: 2 MB of float64, about a core's L2 cache."""

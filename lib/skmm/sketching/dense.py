@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skmm.inputs import is_tensor
+from skmm.numerics.inputs import is_tensor
 from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
 
 

@@ -1,1 +1,1 @@
-"""From subsets to scores: a grid of durable cells, finetuning, differences between methods."""
+"""What a selection is judged by: ridge regression, its closed-form risk, linear probes."""

@@ -1,0 +1,1 @@
+"""The relaxed programs over weights: moment matching, V-optimal design, the capped simplex."""

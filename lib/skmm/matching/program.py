@@ -1,0 +1,217 @@
+r"""The relaxed moment-matching program (paper, Algorithm 3.1, step 3) and its solver.
+
+With :math:`u_{ij} = (v_j^\top \tilde g_i)^2 / \lambda_j`, the share of sample ``i`` in direction
+``j``, the paper's program over :math:`(s, \gamma)` becomes, once :math:`\gamma_j \ge 1/c_S` is
+eliminated (its best value is :math:`\max(1/c_S, \sum_i s_i u_{ij})`), a smooth convex problem in
+the weights alone:
+
+.. math:: \min_{s \in \mathcal C_n} f(s)
+          = \tfrac12 \sum_j \max\!\bigl(0,\ 1/c_S - (U^\top s)_j\bigr)^2
+
+Coordinate ``j`` is divided by :math:`\lambda_j`, which leaves the solutions of the paper's program
+with objective 0 as they are and makes the problem well conditioned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.matching.newton import solve_by_newton
+from skmm.matching.simplex import duality_gap, project_capped_simplex
+from skmm.numerics.inputs import (
+    as_generator,
+    check_budget,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_rows,
+)
+from skmm.spectrum import Spectrum
+
+SOLVERS = ("newton", "apg", "cvxpy")
+
+_LEAST_SLACK = 1e-9
+"""Below it, squares of the target 1/c_S leave the other numbers no digits."""
+
+
+@dataclass(frozen=True, eq=False)
+class RelaxedSelection:
+    r"""A solution of the relaxed program with the certificate of its quality.
+
+    Attributes:
+        s: Weights in the capped simplex, shape ``[N]``.
+        objective: :math:`f(s)`.
+        gap: Upper bound on :math:`f(s) - \min f`: the Frank-Wolfe (Fenchel duality) gap
+            :math:`\max_{s' \in \mathcal C_n} \langle \nabla f(s), s - s'\rangle`.
+        steps: Newton or gradient steps taken (0 for ``cvxpy``).
+        gamma: :math:`\gamma_j` of the paper's program in units of :math:`\lambda_j`, shape ``[k]``.
+    """
+
+    s: NDArray[np.float64]
+    objective: float
+    gap: float
+    steps: int
+    gamma: NDArray[np.float64]
+
+
+def moment_shares(
+    rows: NDArray[np.floating], spectrum: Spectrum, k: int | None = None
+) -> NDArray[np.float64]:
+    r"""Returns every sample's share in every leading direction of the pool's second moment.
+
+    .. math:: u_{ij} = (v_j^\top \tilde g_i)^2 / \lambda_j, \qquad \tfrac1N \sum_i u_{ij} = 1
+
+    Args:
+        rows: Sketched rows, shape ``[N, m]``.
+        spectrum: Spectrum of the pool's second moment in the same sketch.
+        k: Number of leading directions; all of the rank if not given.
+
+    Returns:
+        Shares, shape ``[N, k]``.
+    """
+    k = spectrum.rank if k is None else k
+    shares = spectrum.whiten(rows, k)
+    np.square(shares, out=shares)
+    return shares
+
+
+def match_moments(
+    shares: NDArray[np.float64],
+    n: int,
+    *,
+    rng: int | np.random.Generator,
+    slack: float = 1.0,
+    solver: str = "newton",
+    tolerance: float = 1e-12,
+    max_steps: int = 2000,
+) -> RelaxedSelection:
+    r"""Solves the relaxed moment-matching program.
+
+    .. math:: \min_{s \in \mathcal C_n}
+              \tfrac12 \sum_j \max\!\bigl(0,\ 1/c_S - (U^\top s)_j\bigr)^2
+
+    For :math:`c_S \ge 1` the uniform weights :math:`s_i = 1/N` are a solution (with objective 0):
+    the solution set is large, and which one is returned depends on the start. The start is a
+    random subset, a vertex of the capped simplex: the solution then stays close to a subset, which
+    is what rounding wants. For :math:`c_S < 1` the program asks for more than the pool's mean.
+
+    Args:
+        shares: :math:`U`, shape ``[N, k]``; see `moment_shares`.
+        n: Budget, in ``1..N``.
+        rng: Seed or generator for the start.
+        slack: :math:`c_S > 0`; the paper uses 1/0.9 to 1/0.6.
+        solver: ``"newton"`` (proximal semismooth Newton in k dimensions, ``N k²`` a step at most,
+            tens of steps); ``"apg"`` (accelerated projected gradient with restart, ``N k`` a step:
+            the cheaper one for a rough solution, but slow for :math:`c_S < 1` on tight clusters);
+            or ``"cvxpy"`` (Clarabel, the reference path, an optional dependency).
+        tolerance: Stop when the gap falls below ``tolerance`` times :math:`k / (2 c_S^2)`, the
+            objective of an empty selection.
+        max_steps: Stop after so many steps at the latest; the gap tells what is left.
+
+    Returns:
+        Weights, objective, gap, steps.
+
+    Raises:
+        ValueError: ``shares`` negative or not finite, ``n`` outside ``1..N``, ``slack`` or
+            ``tolerance`` not positive, unknown solver.
+
+    References:
+        Sketchy Moment Matching, Algorithm 3.1; Li, Sun and Toh (2018) for the proximal Newton
+        method; O'Donoghue and Candes (2015) for the restart of the gradient method.
+    """
+    shares = _check_shares(shares)
+    N, k = shares.shape
+    check_budget(n, N)
+    rng = as_generator(rng)
+    target = 1.0 / check_slack(slack)
+    check_positive(tolerance, "tolerance", hint="it is relative to the empty selection's objective")
+    check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")
+    check_choice(solver, "solver", SOLVERS)
+    if k == 0:  # a pool of zero rows has nothing to match
+        return RelaxedSelection(np.full(N, 1.0 / N), 0.0, 0.0, 0, np.zeros(0))
+    if solver == "cvxpy":
+        s, steps = project_capped_simplex(_solve_with_cvxpy(shares, n, target), n), 0
+    else:
+        start = np.zeros(N)
+        start[rng.choice(N, n, replace=False)] = 1.0 / n
+        solve = solve_by_newton if solver == "newton" else _solve_by_apg
+        s, steps = solve(shares, n, target, start, 0.5 * k * target**2 * tolerance, max_steps)
+    covered = shares.T @ s
+    deficit = np.maximum(target - covered, 0.0)
+    return RelaxedSelection(
+        s,
+        objective=0.5 * float(deficit @ deficit),
+        gap=duality_gap(-(shares @ deficit), s, n),
+        steps=steps,
+        gamma=np.maximum(covered, target),
+    )
+
+
+def check_slack(slack: float) -> float:
+    """Returns the slack as a ``float`` whose inverse has a square."""
+    slack = check_positive(slack, "slack", hint="the paper uses 1/0.9 to 1/0.6")
+    if slack < _LEAST_SLACK:
+        raise ValueError(
+            f"slack must be at least {_LEAST_SLACK:g}, got {slack!r}; the paper uses 1/0.9 to 1/0.6"
+        )
+    return slack
+
+
+def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.asarray(shares)
+    if shares.ndim == 2 and shares.shape[1] == 0 < len(shares):
+        return shares
+    shares = check_rows(shares, "shares").astype(np.float64, copy=False)
+    if (least := shares.min()) < 0:
+        raise ValueError(f"shares must not be negative, got {least}; see skmm.moment_shares")
+    return shares
+
+
+def _solve_by_apg(
+    shares: NDArray[np.float64],
+    n: int,
+    target: float,
+    start: NDArray[np.float64],
+    gap_target: float,
+    max_steps: int,
+) -> tuple[NDArray[np.float64], int]:
+    # The Hessian is at most U Uᵀ, whose largest eigenvalue is the k x k Gram matrix's.
+    step = 1.0 / np.linalg.eigvalsh(shares.T @ shares)[-1]
+    s = ahead = start
+    momentum = 1.0
+    for steps in range(max_steps):
+        deficit = np.maximum(target - ahead @ shares, 0.0)
+        gradient = -(shares @ deficit)
+        s_next = project_capped_simplex(ahead - step * gradient, n)
+        # The gap is measured at the extrapolated point, where the gradient is at hand; that point
+        # may be infeasible, so it only triggers the exact test at the iterate itself.
+        if 0.5 * deficit @ deficit <= gap_target or steps % 16 == 15:
+            deficit = np.maximum(target - s_next @ shares, 0.0)
+            if duality_gap(-(shares @ deficit), s_next, n) <= gap_target:
+                return s_next, steps + 1
+        move = s_next - s
+        if (ahead - s_next) @ move > 0:  # the momentum points uphill: forget it
+            momentum, ahead = 1.0, s_next
+        else:
+            momentum_next = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum**2))
+            ahead = s_next + (momentum - 1.0) / momentum_next * move
+            momentum = momentum_next
+        s = s_next
+    return s, max_steps
+
+
+def _solve_with_cvxpy(shares: NDArray[np.float64], n: int, target: float) -> NDArray[np.float64]:
+    try:
+        import cvxpy
+    except ImportError as error:
+        raise ImportError('solver="cvxpy" needs cvxpy: pip install "skmm[cvxpy]"') from error
+    # In units of 1/n, so that the interior-point method sees numbers of order one.
+    weights = cvxpy.Variable(len(shares))
+    deficit = cvxpy.pos(target - shares.T @ weights / n)
+    constraints = [weights >= 0, weights <= 1, cvxpy.sum(weights) == n]
+    problem = cvxpy.Problem(cvxpy.Minimize(0.5 * cvxpy.sum_squares(deficit)), constraints)
+    problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-14, tol_gap_rel=1e-12, tol_feas=1e-12)
+    return np.asarray(weights.value) / n

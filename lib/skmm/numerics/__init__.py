@@ -1,0 +1,1 @@
+"""What all parts rest on: checks at the public edge."""

@@ -1,1 +1,0 @@
-"""From a notebook to its tables and figures: execution, artifacts, provenance, one look for all."""

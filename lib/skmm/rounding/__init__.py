@@ -1,0 +1,1 @@
+"""From weights to a subset: sampling, exchange descent, regret minimisation."""

@@ -1,0 +1,1 @@
+"""One entry for all selectors, and the certificate of a subset."""

@@ -1,0 +1,33 @@
+"""Selectors: sketchy moment matching and the baselines, all of one shape (see `base`)."""
+
+from skmm.selection.selectors import (
+    centers,
+    cholesky,
+    difficulty,
+    glister,
+    herding,
+    leverage,
+    moments,
+    representatives,
+    uncertainty,
+    uniform,
+)
+from skmm.selection.selectors.base import SELECTORS, Choice, Pool, Selector, selector
+
+__all__ = [
+    "SELECTORS",
+    "Choice",
+    "Pool",
+    "Selector",
+    "centers",
+    "cholesky",
+    "difficulty",
+    "glister",
+    "herding",
+    "leverage",
+    "moments",
+    "representatives",
+    "selector",
+    "uncertainty",
+    "uniform",
+]

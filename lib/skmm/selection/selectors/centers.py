@@ -1,0 +1,83 @@
+r"""Covering: farthest-first centres, so that no sample of the pool is far from the subset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skmm.selection.selectors.base import Choice, Pool, selector
+from skmm.selection.selectors.kernel import LinearKernel, first_largest
+from skmm.selection.selectors.signals import require_probabilities
+
+
+def farthest_first(
+    distances: Callable[[int], NDArray[np.float64]], N: int, n: int, *, first: int
+) -> NDArray[np.intp]:
+    """Takes ``first``, then ``n - 1`` times the sample farthest from all taken (Gonzalez 1985).
+
+    Args:
+        distances: From a sample to all, shape ``[N]``; any increasing function of a distance.
+        N: Pool size.
+        n: Number of centres, in ``1..N``.
+        first: The first centre.
+
+    Returns:
+        Distinct indices, shape ``[n]``; of equally far ones the first in the pool.
+    """
+    nearest = np.full(N, np.inf)
+    centres = np.empty(n, dtype=np.intp)
+    centres[0] = first
+    for k in range(1, n):
+        np.minimum(nearest, distances(centres[k - 1]), out=nearest)
+        nearest[centres[k - 1]] = -np.inf  # never again, even if all others are its equals
+        farthest = nearest.max()
+        centres[k] = first_largest(nearest, 1e-12 * farthest)
+    return centres
+
+
+@selector("k_center", cost="N r n", reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)")
+def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+    r"""Covers the pool: each sample is the farthest from those taken (greedy k-center).
+
+    .. math:: i_{k+1} = \arg\max_i \min_{j \le k} \|g_i - g_{i_j}\|
+
+    On the features :math:`G` themselves; the first centre is uniform. The covering radius is at
+    most twice the best one of ``n`` centres. A pick costs ``N r`` and ``N`` numbers of memory.
+    """
+    kernel = LinearKernel(pool.features, columns=n)
+    first = int(rng.integers(pool.N))
+    return Choice(farthest_first(kernel.distances, pool.N, n, first=first))
+
+
+@selector(
+    "contextual_diversity",
+    needs="probabilities",
+    cost="N C n",
+    reference="Agarwal et al. (2020), arXiv 2008.05723",
+)
+def choose_diverse_contexts(
+    pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
+) -> Choice:
+    r"""Covers the pool's predictions: each sample's are the farthest from those taken.
+
+    .. math:: i_{k+1} = \arg\max_i \min_{j \le k} d(p_i, p_{i_j}), \qquad
+              d(p, q) = \tfrac12 \sum_c (p_c - q_c)(\log p_c - \log q_c)
+
+    Farthest-first under the symmetrised Kullback-Leibler divergence of ``probabilities`` ``[N, C]``
+    of a trained model, from a uniform first sample; features are not looked at. This is what public
+    code calls contextual diversity; the reference, on dense predictions, first mixes them by
+    predicted class within an image, which for one prediction an image is the prediction itself.
+    Probabilities below 1e-12 count as 1e-12.
+    """
+    p = require_probabilities(probabilities, pool.N)
+    logs = np.log(np.maximum(p, 1e-12))
+    own = np.einsum("nc,nc->n", p, logs)
+
+    def divergences(index: int) -> NDArray[np.float64]:
+        divergence = own + own[index] - p @ logs[index] - logs @ p[index]
+        return 0.5 * np.where(divergence > 1e-12, divergence, 0.0)
+
+    first = int(rng.integers(pool.N))
+    return Choice(farthest_first(divergences, pool.N, n, first=first))

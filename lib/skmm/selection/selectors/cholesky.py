@@ -1,0 +1,94 @@
+r"""Adaptive sampling: randomly pivoted Cholesky factorisation of the linear kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from skmm.selection.selectors.base import Choice, Pool, selector
+from skmm.selection.selectors.kernel import LinearKernel
+
+_BLOCK = 64
+"""Proposals a round: enough for matrix products, few enough that their own b³ does not count."""
+
+
+def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) -> NDArray[np.intp]:
+    r"""Draws up to ``n`` pivots, each with probability proportional to the residual's diagonal.
+
+    Pivots are proposed in blocks from the current diagonal and thinned so that every accepted one
+    follows the law of the sequential algorithm exactly. Costs ``N (r + n)`` a pivot, all in matrix
+    products, and ``N n`` numbers of memory.
+
+    Returns:
+        Distinct pivots in the order accepted; fewer than ``n`` only if the residual is zero,
+        up to rounding, after them.
+
+    References:
+        Chen, Epperly, Tropp and Webber (2022), https://arxiv.org/abs/2207.06503; Epperly, Tropp and
+        Webber (2024), https://arxiv.org/abs/2410.03969, for the blocks.
+    """
+    residual = kernel.energies.copy()
+    floor = max(kernel.rows.shape) * np.finfo(np.float64).eps * float(residual.max())
+    factor = np.empty((kernel.N, n))
+    pivots = np.empty(n, dtype=np.intp)
+    k = 0
+    while k < n:
+        residual[residual <= floor] = 0.0
+        mass = np.cumsum(residual)
+        if mass[-1] == 0.0:
+            break
+        draws = rng.random((2, min(_BLOCK, n)))
+        proposals = np.searchsorted(mass, draws[0] * mass[-1], side="right")
+        # A draw next to 1 may round up to all of the mass.
+        proposals = np.minimum(proposals, np.flatnonzero(residual)[-1])
+        known = factor[proposals, :k]
+        accepted, triangle = _thin(
+            kernel.block(proposals) - known @ known.T, draws[1] * residual[proposals], floor, n - k
+        )
+        new = proposals[accepted]
+        columns = kernel.columns(new) - factor[:, :k] @ factor[new, :k].T
+        ahead = k + len(new)
+        factor[:, k:ahead] = scipy.linalg.solve_triangular(triangle, columns.T, lower=True).T
+        residual -= np.sum(factor[:, k:ahead] ** 2, axis=1)
+        residual[new] = 0.0
+        pivots[k:ahead] = new
+        k = ahead
+    return pivots[:k]
+
+
+def _thin(
+    block: NDArray[np.float64], thresholds: NDArray[np.float64], floor: float, limit: int
+) -> tuple[list[int], NDArray[np.float64]]:
+    """Accepts proposals in turn, each with the share of its residual that is left by then.
+
+    Returns the positions accepted, at most ``limit``, and their Cholesky factor.
+    """
+    accepted: list[int] = []
+    columns = []
+    for position, threshold in enumerate(thresholds):
+        left = block[position, position]
+        if left > floor and left > threshold:
+            column = block[:, position] / np.sqrt(left)
+            block -= np.outer(column, column)
+            accepted.append(position)
+            columns.append(column)
+            if len(accepted) == limit:
+                break
+    # The first proposal was drawn from the current residual: it is always accepted.
+    return accepted, np.tril(np.column_stack(columns)[accepted])
+
+
+@selector("adaptive", cost="N r n + N n²", reference="Chen et al. (2022), arXiv 2207.06503")
+def sample_adaptively(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+    r"""Samples by what the subset does not span yet (randomly pivoted Cholesky).
+
+    .. math:: \Pr(i_{k+1} = i) \propto \|(I - P_k) g_i\|^2
+
+    with :math:`P_k` the projector on the span of the ``k`` samples taken: randomly pivoted Cholesky
+    on :math:`GG^\top`, on the features :math:`G` themselves, by blocks of the same law. When the
+    residual is zero, at the rank of :math:`G`, the rest of the budget is drawn uniformly.
+    """
+    pivots = pivoted_cholesky(LinearKernel(pool.features), n, rng=rng)
+    rest = np.delete(np.arange(pool.N), pivots)
+    return Choice(np.concatenate([pivots, rng.choice(rest, n - len(pivots), replace=False)]))

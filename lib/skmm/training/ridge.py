@@ -1,0 +1,189 @@
+r"""Ridge regression on a selection, for a whole path of penalties.
+
+One convention throughout, the paper's:
+
+.. math:: \theta_S = \arg\min_\theta \tfrac1n \|G_S\theta - y_S\|^2 + \alpha\|\theta\|^2
+          = \arg\min_\theta \|G_S\theta - y_S\|^2 + n\alpha\|\theta\|^2 ,
+
+without an intercept. A penalty written for the sum of squares (scikit-learn's ``Ridge(alpha)``) is
+:math:`n\alpha`. At :math:`\alpha = 0` the solution of least norm is meant; eigenvalues of a Gram
+matrix below ``size * eps`` times the largest count as zero, which is what its rounding allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from skmm.numerics.inputs import as_generator, check_integer, check_rows
+
+Array = NDArray[np.float64]
+
+# One eigendecomposition costs about as much as this many Cholesky factorisations.
+_CHOLESKY_PENALTIES = 8
+
+
+def check_alphas(alphas: ArrayLike) -> Array:
+    """Returns the penalty path as a float array ``[A]`` of finite, non-negative numbers."""
+    array = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
+    if array.ndim != 1 or array.size == 0 or not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(
+            f"alphas must be one or more finite numbers >= 0, got {alphas!r}; "
+            "pass for example alphas=np.geomspace(1e-6, 1, 25)"
+        )
+    return array
+
+
+def check_targets(targets: ArrayLike, N: int) -> Array:
+    """Returns targets as a finite float array, shape ``[N]`` or ``[N, T]``."""
+    array = np.asarray(targets, dtype=np.float64)
+    if array.ndim not in (1, 2) or array.shape[0] != N or not np.isfinite(array).all():
+        raise ValueError(
+            f"targets must be finite, one a sample, shape [{N}] or [{N}, T], "
+            f"got shape {list(array.shape)} with {np.isfinite(array).sum()} finite entries"
+        )
+    return array
+
+
+def gram_eigen(gram: Array) -> tuple[Array, Array]:
+    """Returns the nonzero eigenvalues of a Gram matrix, descending, and their eigenvectors."""
+    values, vectors = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    rank = np.count_nonzero(values > len(gram) * np.finfo(np.float64).eps * max(values[0], 0))
+    return values[:rank], vectors[:, :rank]
+
+
+def solve_path(gram: Array, right: Array, penalties: Array) -> Array:
+    """Returns ``(gram + p I)^+ right`` for every penalty p, shape ``[size, A, T]``."""
+    right = right.reshape(len(gram), -1)
+    floor = len(gram) * np.finfo(np.float64).eps * np.trace(gram)
+    if len(penalties) <= _CHOLESKY_PENALTIES and penalties.min() > floor:
+        solutions, diagonal = [], np.diag_indices_from(gram)
+        for penalty in penalties:
+            shifted = gram.copy()
+            shifted[diagonal] += penalty
+            factor = scipy.linalg.cho_factor(shifted, lower=True, overwrite_a=True)
+            solutions.append(scipy.linalg.cho_solve(factor, right))
+        return np.stack(solutions, axis=1)
+    values, vectors = gram_eigen(gram)
+    shrunk = (vectors.T @ right)[:, None, :] / (values[:, None] + penalties)[:, :, None]
+    return np.tensordot(vectors, shrunk, 1)
+
+
+def mean_square(predictions: Array, targets: Array) -> Array:
+    """Returns the mean over samples of the squared error, from ``[M, A, T]`` to ``[A]``."""
+    residual = predictions - targets.reshape(len(targets), 1, -1)
+    return np.einsum("mat,mat->a", residual, residual) / len(targets)
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    r"""Ridge regression for a whole penalty path from one eigendecomposition.
+
+    .. math:: \theta_\alpha = (G^\top G + n\alpha I)^\dagger G^\top y
+              = G^\top (G G^\top + n\alpha I)^\dagger y
+
+    The smaller of the two Gram matrices is used: :math:`O(nr\min(n, r) + \min(n, r)^3)` once, then
+    :math:`O(\min(n, r)^2 + nr)` a penalty and target.
+
+    Attributes:
+        alphas: penalties :math:`\alpha`, shape ``[A]``.
+        coefficients: :math:`\theta_\alpha`, shape ``[A, r]``, or ``[A, r, T]`` for T targets.
+    """
+
+    alphas: Array
+    coefficients: Array
+
+    @classmethod
+    def fit(cls, features: ArrayLike, targets: ArrayLike, *, alphas: ArrayLike) -> RidgePath:
+        """Fits ``targets`` ``[n]`` or ``[n, T]`` on the rows of ``features`` ``[n, r]``.
+
+        Raises:
+            ValueError: an array has the wrong shape or is not finite, or a penalty is negative.
+        """
+        rows = check_rows(features).astype(np.float64, copy=False)
+        y, alphas = check_targets(targets, len(rows)), check_alphas(alphas)
+        n, r = rows.shape
+        if n <= r:
+            dual = solve_path(rows @ rows.T, y, n * alphas)
+            theta = (rows.T @ dual.reshape(n, -1)).reshape(r, *dual.shape[1:])
+        else:
+            theta = solve_path(rows.T @ rows, rows.T @ y, n * alphas)
+        return cls(alphas, np.moveaxis(theta, 0, 1).reshape(len(alphas), r, *y.shape[1:]))
+
+    def predict(self, features: ArrayLike) -> Array:
+        """Predicts for every penalty in one product: ``[M, r]`` to ``[A, M]`` or ``[A, M, T]``."""
+        rows = check_rows(features)
+        stacked = np.moveaxis(self.coefficients, 0, 1)
+        if rows.shape[1] != len(stacked):
+            raise ValueError(
+                f"features must have r={len(stacked)} columns as in fit, got {rows.shape[1]}"
+            )
+        flat = rows @ stacked.reshape(len(stacked), -1)
+        return np.moveaxis(flat.reshape(len(rows), *stacked.shape[1:]), 0, 1)
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    r"""Held-out error of every penalty.
+
+    Attributes:
+        alphas: penalties :math:`\alpha`, shape ``[A]``.
+        errors: mean squared error over all rows, each predicted by the fit that left it out,
+            shape ``[A]``.
+    """
+
+    alphas: Array
+    errors: Array
+
+    @property
+    def alpha(self) -> float:
+        """The penalty with the least held-out error."""
+        return float(self.alphas[np.argmin(self.errors)])
+
+
+def cross_validate(
+    features: ArrayLike,
+    targets: ArrayLike,
+    *,
+    rng: int | np.random.Generator,
+    alphas: ArrayLike,
+    folds: int = 5,
+) -> CrossValidation:
+    r"""Estimates the error of every penalty by shuffled k-fold cross-validation.
+
+    The Gram matrix is made once; each fold costs one eigendecomposition of its training part. The
+    penalty of a fold is :math:`n'\alpha` with its own number of rows :math:`n'`.
+
+    Args:
+        features: rows :math:`G_S` and no others, shape ``[n, r]``.
+        targets: shape ``[n]`` or ``[n, T]``.
+        rng: shuffles the rows; advances by one permutation.
+        alphas: penalties, shape ``[A]``.
+        folds: number of folds, at most n of them are used (then each leaves out one row).
+
+    Raises:
+        ValueError: fewer than two rows or folds, or an array that :meth:`RidgePath.fit` refuses.
+    """
+    rows = check_rows(features).astype(np.float64, copy=False)
+    n, r = rows.shape
+    if n < 2:
+        raise ValueError(f"features must have at least 2 rows to leave one out, got n={n}")
+    y, alphas = check_targets(targets, n).reshape(n, -1), check_alphas(alphas)
+    folds = check_integer(folds, "folds", low=2, hint="5 is usual, n leaves one row out")
+    gram = rows @ rows.T if n <= r else rows.T @ rows
+    predictions = np.empty((n, len(alphas), y.shape[1]))
+    for held_out in np.array_split(as_generator(rng).permutation(n), min(folds, n)):
+        kept = np.setdiff1d(np.arange(n), held_out)
+        if n <= r:
+            dual = solve_path(gram[np.ix_(kept, kept)], y[kept], len(kept) * alphas)
+            flat = gram[np.ix_(held_out, kept)] @ dual.reshape(len(kept), -1)
+        else:
+            out = rows[held_out]
+            theta = solve_path(gram - out.T @ out, rows[kept].T @ y[kept], len(kept) * alphas)
+            flat = out @ theta.reshape(r, -1)
+        predictions[held_out] = flat.reshape(len(held_out), len(alphas), -1)
+    return CrossValidation(alphas, mean_square(predictions, y))

@@ -1,0 +1,72 @@
+"""The study of Sketchy Moment Matching: pools, trials, theory checks, figures, notebooks.
+
+It uses the library `skmm` and never the other way round. Names are loaded on first use, so that a
+notebook depends only on the modules it uses.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "execution.artifacts": ["Study"],
+    "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
+    "figures.methods": ["MethodStyle", "method_label", "method_styles"],
+    "figures.heatmaps": ["plot_differences"],
+    "trials.ladders": ["every_moment_gap", "moment_trials", "plot_grades", "rounding_trials"],
+    "report.published": ["compare_published", "read_published", "side_by_side"],
+    "trials.rates": ["rate_trials"],
+    "trials.sketches": ["sketch_costs", "sketch_trials"],
+    "figures.style": ["plain_log", "plot_bands", "set_style"],
+    "report.tables": ["markdown_table"],
+    "trials.trials": ["Trials", "run_trials"],
+    "theory.distortion": [
+        "batched_dimension",
+        "distance_bound",
+        "distance_ratios",
+        "distance_tail",
+        "effective_dimension",
+        "gram_correlation",
+        "gram_error",
+        "reconstruction_bound",
+        "reconstruction_error",
+        "sketch_afresh",
+    ],
+    "vision.folder": ["cache_folder", "data_folder"],
+    "vision.cars": ["load_cars"],
+    "vision.images": ["duplicate_groups"],
+    "vision.standin": ["STANDIN_TITLE", "write_standin"],
+    "vision.backbones": ["load_backbone"],
+    "vision.cache": ["ArrayCache"],
+    "vision.features": ["pooled_features", "trunk_activations"],
+    "vision.compact": ["CarsFeatures", "load_cars_features"],
+    "theory.agreement": ["Agreement", "compare_moments"],
+    "theory.tightness": ["Tightness", "sample_tightness", "subspace_bound"],
+    "pools.synthetic": [
+        "Digits",
+        "Mixture",
+        "gaussian_mixture",
+        "geometric_shares",
+        "load_digits_pool",
+        "paper_mixture",
+    ],
+    "trials.grid": ["Cell", "Outcome", "run_grid"],
+    "training.proxies": ["first_model", "training_history"],
+    "trials.selections": ["class_coverage", "run_selections"],
+    "training.tails": ["TRUNKS", "tail_of"],
+    "training.finetuning": ["Recipe", "finetune", "pooled_inputs"],
+    "trials.evaluations": ["run_finetuning", "run_probes"],
+    "report.differences": ["average_ranks", "paired_differences"],
+    "figures.sheets": ["contact_sheet"],
+}
+
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'skmm_study' has no attribute {name!r}; it offers {__all__}")
+    return getattr(import_module(f"skmm_study.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Notebooks run with provenance: profiles, sources, output folders."""

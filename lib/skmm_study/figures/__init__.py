@@ -1,0 +1,1 @@
+"""How figures look, and the figures that several notebooks draw."""

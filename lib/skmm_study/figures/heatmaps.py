@@ -1,0 +1,54 @@
+"""Many methods at a glance: their differences to a baseline as a table of colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from skmm_study.figures.methods import method_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def plot_differences(
+    ax: Axes, gaps: pd.DataFrame, *, order: Sequence[str] | None = None
+) -> list[str]:
+    """Draws mean differences to a baseline, methods x budgets; stars mark intervals clear of zero.
+
+    Args:
+        ax: axes to draw on; the title stays yours.
+        gaps: of `skmm_study.paired_differences`, in shares: drawn and printed as points, times 100.
+        order: methods from the top; unless told, by their mean over the budgets that all of them
+            have, best first.
+
+    Returns:
+        The methods in the order drawn, for the panel beside this one.
+
+    Raises:
+        ValueError: ``gaps`` lacks a column, or ``order`` names a method that it lacks.
+    """
+    import seaborn as sns
+
+    if missing := [name for name in ("method", "n", "mean", "low", "high") if name not in gaps]:
+        raise ValueError(f"gaps must have a column {missing[0]!r}, got {list(gaps)}")
+    means = 100 * gaps.pivot(index="method", columns="n", values="mean")
+    if order is None:
+        shared = means.dropna(axis=1) if means.notna().all().any() else means
+        order = list(shared.mean(axis=1).sort_values(ascending=False, kind="stable").index)
+    if unknown := [name for name in order if name not in means.index]:
+        raise ValueError(f"order names {unknown[0]!r}, but gaps has only {list(means.index)}")
+    clear = ((gaps["low"] > 0) | (gaps["high"] < 0)).map({True: "*", False: ""})
+    texts = gaps.assign(text=(100 * gaps["mean"]).map("{:+.1f}".format) + clear)
+    texts = texts.pivot(index="method", columns="n", values="text")
+    # The baseline is white; the strongest colour is for the largest difference of either sign.
+    reach = means.loc[order].abs().max(axis=None)
+    scale = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach, "cbar": False}
+    size = 7 if means.shape[1] <= 6 else 6  # points; half a page's width has to hold the columns
+    marks = {"annot": texts.loc[order], "fmt": "", "annot_kws": {"size": size}}
+    names = [method_label(name) for name in order]
+    sns.heatmap(means.loc[order], ax=ax, yticklabels=names, **scale, **marks)
+    ax.grid(False)
+    ax.set(xlabel="budget $n$", ylabel="")
+    return list(order)

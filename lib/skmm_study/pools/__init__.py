@@ -1,0 +1,1 @@
+"""Pools whose truth is known."""

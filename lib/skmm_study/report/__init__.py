@@ -1,0 +1,1 @@
+"""Tables of results: Markdown, published numbers, paired differences, the catalogue."""

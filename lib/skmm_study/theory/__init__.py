@@ -1,0 +1,1 @@
+"""Checks of the theory: distortion of sketches, tightness of bounds, agreement of moments."""

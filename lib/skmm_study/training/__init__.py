@@ -1,0 +1,1 @@
+"""Finetuning of the last layers, and the first models that some selectors need."""

@@ -1,0 +1,1 @@
+"""Methods x budgets x seeds, measured and kept."""

@@ -11,10 +11,10 @@ from torch import nn
 
 from skmm.selection.select import select
 from skmm.selection.selectors import SELECTORS
-from skmm_study.trials import selections, sources
 from skmm.training.probing import LinearProbe, probe_scores
 from skmm_study.training.finetuning import Recipe
 from skmm_study.training.proxies import first_model, training_history
+from skmm_study.trials import selections, sources
 from skmm_study.trials.costs import metered
 from skmm_study.trials.evaluations import run_finetuning, run_probes
 from skmm_study.trials.selections import class_coverage, run_selections

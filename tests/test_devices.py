@@ -7,21 +7,20 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skmm import (
-    SKETCHES,
+from skmm import SKETCHES, sketched_gradients
+from skmm.gradients import pool as gradient_pool
+from skmm.gradients.plan import _tolerance
+from skmm.gradients.residuals import LABEL_RULES
+from skmm_study import (
     ArrayCache,
     Recipe,
     finetune,
     load_backbone,
     load_cars,
     pooled_features,
-    sketched_gradients,
     trunk_activations,
     write_standin,
 )
-from skmm.gradients import pool as gradient_pool
-from skmm.gradients.plan import _tolerance
-from skmm.gradients.residuals import LABEL_RULES
 
 aten = torch.ops.aten
 _MOVES = (aten._to_copy.default, aten.to.dtype_layout)  # the second within inference mode

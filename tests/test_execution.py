@@ -17,7 +17,7 @@ from skmm_study.execution.profiles import Profile
 from skmm_study.execution.runner import dependency_rule, execute, main
 from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 
-STUDY = "import skmm\nstudy = skmm_study.Study(out_dir, parameters=globals())"
+STUDY = "import skmm\nimport skmm_study\n\nstudy = skmm_study.Study(out_dir, parameters=globals())"
 DRAW = """import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -135,8 +135,10 @@ def test_run_gives_results_and_the_same_bytes_again(project, capsys):
     assert record["parameters"] == {"n_trials": 3, "seed": 0}
     assert len(first["risk.csv"].splitlines()) == 1 + 2 * 3
     assert path.read_bytes() == source
-    assert {"skmm/report/style.py", "skmm/report/artifacts.py"} <= record["modules"].keys()
-    assert not [module for module in record["modules"] if "execution" in module]
+    assert {"skmm_study/figures/style.py", "skmm_study/execution/artifacts.py"} <= record[
+        "modules"
+    ].keys()
+    assert not [module for module in record["modules"] if "runner" in module]
 
     rule = (build / "01_toy.d").read_text()
     assert rule.startswith("build/smoke/01_toy.ipynb: ")

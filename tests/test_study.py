@@ -226,6 +226,7 @@ def test_code_behind_follows_imports(tmp_path, monkeypatch):
     }
     for name, text in texts.items():
         (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sources, "OURS", ("toylib",))
     monkeypatch.setattr(sources, "code_version", lambda *found: [m.__name__ for m in found])
     assert code_behind("toylib.a") == ["toylib", "toylib.a", "toylib.b", "toylib.c"]
     assert code_behind("toylib.d", "toylib.c") == ["toylib.c", "toylib.d"]

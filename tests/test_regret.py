@@ -69,7 +69,7 @@ def test_no_direction_is_lost_and_exchange_ends_lower(seed):
     by_regret = value(whitened, round_by_regret(bound.s, whitened, n))
     assert bound.lower_bound <= by_regret < 1.2 * bound.lower_bound
     random = np.random.default_rng(seed).choice(600, n, replace=False)
-    descended = value(whitened, exchange(VOptimality(whitened, n, alpha=1e-6), random))
+    descended = value(whitened, exchange(VOptimality(whitened, n, alpha=1e-6), random).indices)
     assert bound.lower_bound <= descended <= by_regret
 
 

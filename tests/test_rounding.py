@@ -1,5 +1,6 @@
 """Rounding: n distinct samples, successive sampling, descent to a subset no swap improves."""
 
+import warnings
 from collections import Counter
 from itertools import permutations
 
@@ -8,7 +9,8 @@ import pytest
 
 from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
-from skmm.rounding.exchange import exchange, round_by_sampling, round_to_top
+from skmm.rounding.exchange import exchange
+from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
 
 CRITERIA = {
@@ -114,7 +116,10 @@ def test_exchange_ends_where_no_swap_helps(name, n, shortlist):
     G = pool(seed=n)
     start = np.random.default_rng(n).choice(24, n, replace=False)
     build = lambda: CRITERIA[name](G, n)  # noqa: E731
-    indices = exchange(build(), start, shortlist=shortlist)
+    end = exchange(build(), start, shortlist=shortlist)
+    indices = end.indices
+    assert end.converged
+    assert end.value == pytest.approx(value_of(build(), indices), abs=1e-12)
     assert len(set(indices.tolist())) == n
     assert value_of(build(), indices) <= value_of(build(), start) + 1e-12
     outside = np.setdiff1d(np.arange(24), indices)
@@ -128,9 +133,15 @@ def test_exchange_lowers_the_criterion_with_every_swap(name):
     start = np.arange(n)
     values = []
     for swaps in range(12):
-        indices = exchange(CRITERIA[name](G, n), start, max_swaps=swaps)
-        assert np.setdiff1d(start, indices).size <= swaps
-        values.append(value_of(CRITERIA[name](G, n), indices))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            end = exchange(CRITERIA[name](G, n), start, max_swaps=swaps)
+        assert np.setdiff1d(start, end.indices).size <= end.swaps <= swaps
+        assert end.converged == (not told)
+        assert end.converged or (
+            end.swaps == swaps and f"max_swaps={swaps}" in str(told[0].message)
+        )
+        values.append(value_of(CRITERIA[name](G, n), end.indices))
     assert values[0] == value_of(CRITERIA[name](G, n), start)
     assert np.all(np.diff(values) <= 1e-9)
 
@@ -140,17 +151,38 @@ def test_exchange_does_not_depend_on_order_or_names(name):
     """A permuted pool gives the permuted subset, and the order of the start does not matter."""
     G, n = pool(40, 4, seed=3), 7
     start = np.arange(n)
-    indices = exchange(CRITERIA[name](G, n), start)
-    np.testing.assert_array_equal(exchange(CRITERIA[name](G, n), start[::-1]), indices)
+    indices = exchange(CRITERIA[name](G, n), start).indices
+    np.testing.assert_array_equal(exchange(CRITERIA[name](G, n), start[::-1]).indices, indices)
     order = np.random.default_rng(0).permutation(40)
     place = np.argsort(order)
-    permuted = exchange(CRITERIA[name](G[order], n), place[start])
+    permuted = exchange(CRITERIA[name](G[order], n), place[start]).indices
     np.testing.assert_array_equal(np.sort(order[permuted]), indices)
 
 
 @every_criterion
 def test_exchange_of_the_whole_pool_is_the_pool(name):
-    np.testing.assert_array_equal(exchange(CRITERIA[name](pool(), 24), np.arange(24)), range(24))
+    end = exchange(CRITERIA[name](pool(), 24), np.arange(24))
+    np.testing.assert_array_equal(end.indices, range(24))
+    assert end.converged
+
+
+@every_criterion
+def test_equal_rows_enter_in_the_order_of_the_pool(name):
+    """Every row stands three times in the pool: what is chosen of equals is the first of them.
+
+    Rows are multiplied by orthogonal matrices, so that each time the scores of equal rows differ
+    by other rounding errors.
+    """
+    few, n = pool(12, 4, seed=5), 5
+    G = np.concatenate([few, few, few])
+    ends = []
+    for seed in range(4):
+        Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((4, 4)))[0]
+        ends.append(exchange(CRITERIA[name](G @ Q, n), np.arange(24, 24 + n)).indices)
+    for indices in ends:
+        np.testing.assert_array_equal(indices, ends[0])
+        entered = [i for i in indices if not 24 <= i < 24 + n]
+        assert all(i < 12 or i - 12 in indices for i in entered)
 
 
 @pytest.mark.parametrize("knobs", [{"max_swaps": -1}, {"shortlist": 0}, {"max_swaps": 1.5}])
@@ -205,11 +237,22 @@ def test_always_n_distinct(n, s):
         assert set(indices.tolist()) <= set(range(20))
 
 
-def test_top_is_sorted_and_stable():
-    """The largest weights, largest first; of equal ones those first in the pool."""
+def test_top_takes_the_largest_and_of_equals_the_first():
+    """Weights that differ by rounding alone are equal."""
     s = np.array([0.1, 0.3, 0.2, 0.3, 0.1])
-    np.testing.assert_array_equal(round_to_top(s, 5), [1, 3, 2, 0, 4])
-    np.testing.assert_array_equal(round_to_top(s, 4), [1, 3, 2, 0])
+    np.testing.assert_array_equal(round_to_top(s, 3), [1, 2, 3])
+    np.testing.assert_array_equal(round_to_top(s, 4), [0, 1, 2, 3])
+    np.testing.assert_array_equal(round_to_top(s + [0, 0, 0, 0, 1e-16], 4), [0, 1, 2, 3])
+    np.testing.assert_array_equal(round_to_top(s + [0, 0, 0, 0, 1e-6], 4), [1, 2, 3, 4])
+
+
+def test_weights_at_the_rounding_level_are_zeros():
+    """Which of them is larger is rounding's doing: the clocks decide."""
+    s = np.array([1.0, 1e-17, 3e-17, 0.0, 1.0])
+    exact = np.array([1.0, 0.0, 0.0, 0.0, 1.0])
+    for seed in range(20):
+        drawn = round_by_sampling(s, 4, rng=seed)
+        np.testing.assert_array_equal(drawn, round_by_sampling(exact, 4, rng=seed))
 
 
 @pytest.mark.parametrize("bad", [-1e-9, np.nan, np.inf])

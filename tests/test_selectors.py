@@ -14,7 +14,7 @@ from skmm_study.report.catalogue import catalogue
 
 N, R, C = 60, 7, 4
 VARIANTS = [(name, {}) for name in SELECTORS]
-VARIANTS += [("skmm", {"rounding": rounding}) for rounding in ("sample", "top")]
+VARIANTS += [("skmm_paper", {"rounding": "top"}), ("skmm_paper", {"solver": "recipe", "steps": 3})]
 VARIANTS += [("skmm", {"criterion": c}) for c in CRITERIA[1:]]
 VARIANTS += [
     ("skmm", {"criterion": "full", "metric": x, "mean": True}) for x in ("raw", "whitened")
@@ -281,8 +281,10 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("glister", "updates", 0),
         ("skmm", "criterion", "best"),
         ("skmm", "metric", ""),
-        ("skmm", "rounding", "up"),
-        ("skmm", "solver", "adam"),
+        ("skmm_paper", "rounding", "up"),
+        ("skmm_paper", "solver", "adam"),
+        ("skmm_paper", "slack", 0),
+        ("skmm_paper", "steps", -1),
         ("skmm", "slack", -1.0),
         ("skmm", "slack", 1e-300),
         ("skmm", "mean", "no"),

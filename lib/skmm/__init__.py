@@ -11,22 +11,26 @@ References:
 from importlib import import_module
 
 _HOME = {
+    "numerics.convergence": ["ConvergenceWarning"],
     "numerics.inputs": ["as_generator"],
     "gradients": ["GradientSketch", "last_parameters", "sketched_gradients"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
     "spectrum": ["Spectrum", "intrinsic_dimension"],
     "matching.simplex": ["project_capped_simplex"],
     "matching.program": ["RelaxedSelection", "match_moments", "moment_shares"],
-    "matching.recipe": ["adam_clip_renormalise", "unscaled_objective"],
+    "matching.recipe": ["adam_clip_renormalise"],
     "criteria": ["Combination", "DiagonalShortfall", "FourthMoment", "SecondMoment", "VOptimality"],
     "matching.design": ["DesignBound", "bound_v_optimality", "v_optimality"],
-    "rounding.exchange": ["exchange", "round_by_sampling", "round_to_top"],
+    "rounding.exchange": ["exchange"],
+    "rounding.sampling": ["round_by_sampling", "round_to_top"],
     "rounding.regret": ["round_by_regret"],
     "selection.selectors": ["SELECTORS"],
     "training.ridge": ["CrossValidation", "RidgePath", "cross_validate"],
     "training.risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
     "training.probing": ["LinearProbe", "ProbeScores", "probe_scores"],
-    "selection.select": ["Certificate", "Selection", "certify", "select", "selection_view"],
+    "selection.certificate": ["Certificate", "certify"],
+    "selection.view": ["PoolView"],
+    "selection.select": ["Selection", "select"],
 }
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -5,6 +5,7 @@ Second moments are not centred here: :math:`\Sigma = G^\top G / N`.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,10 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.ties import first_least
+
+_EQUAL = 1e-11
+"""Eigenvalues this close, in units of the largest, are one: rounding mixes their eigenvectors."""
 
 
 def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
@@ -42,8 +47,10 @@ def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
         )
     # tails[t] is the trace left when the leading t are taken; summed from the small end up.
     tails = np.append(np.cumsum(descending[::-1])[::-1], 0.0)
+    # Up to rounding: with equal eigenvalues a tail may be exactly a 1/N share.
+    small = tails <= tails[0] / N * (1 + _EQUAL)
     # A single sample (N = 1) still spans a direction, though the inequality would let it go.
-    return max(int(np.argmax(tails <= tails[0] / N)), int(tails[0] > 0))
+    return max(int(np.argmax(small)), int(tails[0] > 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +80,12 @@ class Spectrum:
         eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
         # Copies, for torch takes no negative strides.
         descending = np.maximum(eigenvalues[::-1].copy(), 0.0)
-        return cls(descending, eigenvectors[:, ::-1].copy(), len(rows))
+        spectrum = cls(descending, eigenvectors[:, ::-1].copy(), len(rows))
+        for start, stop in spectrum._eigenspaces():
+            if stop - start > 1:
+                basis = spectrum.eigenvectors[:, start:stop]
+                basis[:] = _canonical(basis)
+        return spectrum
 
     @property
     def trace(self) -> float:
@@ -91,10 +103,22 @@ class Spectrum:
         r""":math:`\bar r`; see `intrinsic_dimension`."""
         return intrinsic_dimension(self.eigenvalues, self.N)
 
+    def _eigenspaces(self) -> list[tuple[int, int]]:
+        """Returns the ranges of equal eigenvalues, up to the rank, as slices' ends."""
+        values = self.eigenvalues[: self.rank]
+        apart = np.flatnonzero(values[:-1] - values[1:] > _EQUAL * self.eigenvalues[0]) + 1
+        ends = [0, *apart.tolist(), len(values)] if len(values) else []
+        return list(itertools.pairwise(ends))
+
     def leading(self, k: int | None = None) -> int:
-        r"""Returns ``k``, or :math:`\bar r` if none is given, cut to the rank."""
+        r"""Returns how many directions lead: ``k``, or :math:`\bar r` if none is given.
+
+        Cut to the rank, and to whole eigenspaces, for of directions with equal eigenvalues none
+        comes first: the largest number of whole ones within ``k``, or the first if it is larger.
+        """
         k = self.intrinsic_dimension if k is None else k
-        return min(k, self.rank)
+        ends = [stop for _, stop in self._eigenspaces()]
+        return max((end for end in ends if end <= k), default=ends[0] if ends and k else 0)
 
     def whiten(self, rows: NDArray[np.floating], k: int) -> NDArray[np.float64]:
         r"""Returns coordinates :math:`g_i^\top v_j / \sqrt{\lambda_j}`, ``j < k``: ``[N, k]``.
@@ -106,3 +130,19 @@ class Spectrum:
         """
         check_integer(k, "k", low=0, high=self.rank, hint="directions beyond the rank are empty")
         return rows @ (self.eigenvectors[:, :k] / np.sqrt(self.eigenvalues[:k]))
+
+
+def _canonical(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""Returns the basis of a space that depends on the space alone, not on the basis given.
+
+    By Gram-Schmidt on the columns of the projector :math:`VV^\top`, the longest remaining first;
+    of equally long ones, the first coordinate's.
+    """
+    left = basis.T.copy()  # coordinates of the projector's columns in the given basis
+    chosen = np.empty((len(left), len(left)))
+    for j in range(len(left)):
+        lengths = np.einsum("ij,ij->j", left, left)
+        pivot = left[:, first_least(-lengths)]
+        chosen[:, j] = pivot / np.linalg.norm(pivot)
+        left -= np.outer(chosen[:, j], chosen[:, j] @ left)
+    return basis @ chosen

@@ -38,6 +38,7 @@ _HOME = {
     "vision.cache": ["ArrayCache"],
     "vision.features": ["pooled_features", "trunk_activations"],
     "vision.compact": ["CarsFeatures", "load_cars_features"],
+    "theory.objective": ["unscaled_objective"],
     "theory.agreement": ["Agreement", "compare_moments"],
     "theory.tightness": ["Tightness", "sample_tightness", "subspace_bound"],
     "pools.synthetic": [

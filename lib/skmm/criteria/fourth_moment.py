@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmm.criteria.base import Floats, Indices, blocks
+from skmm.criteria.base import Floats, blocks
 from skmm.criteria.kernel import KernelDiscrepancy
 
 
@@ -45,17 +45,10 @@ class FourthMoment(KernelDiscrepancy):
         N = len(self._rows)
         total = np.zeros(N)
         for block in blocks(N, N):
-            upper = self._kernel_block(block, slice(block.start, None))
+            upper = self._kernel(block, slice(block.start, None))
             total[block] += upper.sum(axis=1)
             total[block.stop :] += upper[:, block.stop - block.start :].sum(axis=0)
         return total / N
-
-    def start(self, indices: Indices) -> None:
-        """See `Criterion.start`."""
-        super().start(indices)
-        N = len(self._rows)
-        parts = [self._kernel_block(b, indices).sum(axis=1) for b in blocks(N, self._n)]
-        self._push = np.concatenate(parts) / self._n
 
     def value(self) -> float:
         """See `Criterion.value`."""

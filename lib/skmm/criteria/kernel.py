@@ -1,4 +1,4 @@
-"""Moments as kernels: what all criteria that match a moment of the rows have in common."""
+r"""Moments as kernels: what all criteria that match a moment of the rows have in common."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
 
+_HELD = 1 << 25
+"""Entries of the kernel at the subset that are held even if the rows have fewer: 256 MB."""
+
 
 class KernelDiscrepancy(Criterion):
     r"""A squared maximum mean discrepancy between the subset and the pool.
@@ -16,23 +19,27 @@ class KernelDiscrepancy(Criterion):
     .. math:: \frac{\|\mu_S - \mu\|^2}{\mathbb E_{\text{uniform}}\|\mu_S - \mu\|^2}, \qquad
               \langle \phi(x), \phi(y) \rangle = \kappa(x^\top y)
 
-    with :math:`\mu_S, \mu` the means of :math:`\phi` over subset and pool. A column of the kernel
-    is one matrix-vector product put through :math:`\kappa`, so no N×N array is needed. A subclass
-    says what :math:`\kappa` is, and finds the three vectors below in its cheapest way.
+    with :math:`\mu_S, \mu` the means of :math:`\phi` over subset and pool. The N×N kernel is never
+    formed. Its n rows at the subset are held where they are no larger than the rows or 256 MB:
+    then a swap costs one new row, and trying all ``n (N - n)`` swaps costs no product at all.
+    A subclass says what :math:`\kappa` is, and finds the vectors below in its cheapest way.
 
     Attributes:
         _own: :math:`\kappa(x_i^\top x_i)`, shape ``[N]``.
         _pull: mean of :math:`\kappa(x_i^\top x_j)` over the pool, shape ``[N]``.
         _push: the same over the subset, sum divided by n, shape ``[N]``.
+        _held: the kernel's rows at the subset, shape ``[n, N]``, or ``None``.
+        _place: which row of ``_held`` is that of a sample, shape ``[N]``.
     """
 
     _own: Floats
     _pull: Floats
     _push: Floats
+    _held: Floats | None = None
+    _place: Indices
 
     def __init__(self, rows: Floats, n: int):
-        self._rows, self._n = rows, n
-        self._kernel: Floats | None = None
+        self._rows, self._n, self._on_shortlist = rows, n, False
 
     def _rescale(self) -> None:
         """Takes the expectation over uniform draws as the unit."""
@@ -44,38 +51,76 @@ class KernelDiscrepancy(Criterion):
     def _apply(self, products: Floats) -> Floats:
         r"""Overwrites inner products by :math:`\kappa` of them."""
 
-    def _kernel_block(self, some: Indices | slice, others: Indices | slice) -> Floats:
-        if self._kernel is not None:
-            return self._kernel[some][:, others]
+    def _kernel(self, some: Indices | slice, others: Indices | slice) -> Floats:
         return self._apply(self._rows[some] @ self._rows[others].T)
+
+    def _kernel_rows(self, some: Indices) -> Floats:
+        """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
+        out = np.empty((len(some), len(self._rows)))
+        for block in blocks(len(some), len(self._rows)):
+            out[block] = self._kernel(some[block], slice(None))
+        return out
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""
-        self.inside = np.zeros(len(self._rows), dtype=bool)
+        N, m = self._rows.shape
+        self.inside = np.zeros(N, dtype=bool)
         self.inside[indices] = True
+        self._held = None
+        if len(indices) * N <= max(_HELD, N * m):
+            self._held = self._kernel_rows(indices)
+            self._place = np.zeros(N, dtype=np.intp)
+            self._place[indices] = np.arange(len(indices))
+            self._push = self._held.sum(axis=0) / self._n
+        else:
+            self._push = self._mean_over(indices)
+
+    def _mean_over(self, indices: Indices) -> Floats:
+        """Returns the kernel's mean over ``indices`` at all rows, shape ``[N]``."""
+        parts = [
+            self._kernel(b, indices).sum(axis=1) for b in blocks(len(self._rows), len(indices))
+        ]
+        return np.concatenate(parts) / self._n
+
+    def _leave(self, rows: Indices | slice) -> Floats:
+        return (self._own[rows] - 2.0 * self._n * (self._push - self._pull)[rows]) * self._scale
+
+    def _enter(self, rows: Indices | slice) -> Floats:
+        return (self._own[rows] + 2.0 * self._n * (self._push - self._pull)[rows]) * self._scale
 
     def single_changes(self) -> tuple[Floats, Floats]:
         """See `Criterion.single_changes`."""
-        drift = 2.0 * self._n * (self._push - self._pull)
-        return (self._own - drift) * self._scale, (self._own + drift) * self._scale
+        return self._leave(slice(None)), self._enter(slice(None))
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
-        leave, enter = self.single_changes()
-        changes = self._kernel_block(leaving, entering)
-        changes = changes * (-2.0 * self._scale)
-        changes += leave[leaving][:, None]
-        changes += enter[entering]
+        if self._held is None:
+            changes = self._kernel(leaving, entering)
+        else:
+            changes = self._held[self._place[leaving][:, None], entering]
+        changes *= -2.0 * self._scale
+        changes += self._leave(leaving)[:, None]
+        changes += self._enter(entering)
         return changes
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""
         self.inside[leaving] = False
         self.inside[entering] = True
+        if self._on_shortlist:
+            gained = self._held[entering].sum(axis=0) - self._held[leaving].sum(axis=0)
+            self._push += gained / self._n
+            return
+        if self._held is not None:
+            places, coming = self._place[leaving], self._kernel_rows(entering)
+            self._push += (coming.sum(axis=0) - self._held[places].sum(axis=0)) / self._n
+            self._held[places] = coming
+            self._place[entering] = places
+            return
         moved = np.concatenate([entering, leaving])
         signs = np.repeat([1.0 / self._n, -1.0 / self._n], [len(entering), len(leaving)])
         for block in blocks(len(self._rows), len(moved)):
-            self._push[block] += signs @ self._kernel_block(moved, block)
+            self._push[block] += signs @ self._kernel(moved, block)
 
     def restrict(self, rows: Indices) -> Self:
         """See `Criterion.restrict`."""
@@ -83,5 +128,7 @@ class KernelDiscrepancy(Criterion):
         part.__dict__.update(self.__dict__)
         part._rows, part.inside = self._rows[rows], self.inside[rows]
         part._own, part._pull, part._push = self._own[rows], self._pull[rows], self._push[rows]
-        part._kernel = self._kernel_block(rows, rows)
+        # All rows of a shortlist are held, for any of them may come to be in the subset.
+        part._held, part._place = part._kernel(slice(None), slice(None)), np.arange(len(rows))
+        part._on_shortlist = True
         return part

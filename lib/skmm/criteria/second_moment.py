@@ -39,13 +39,13 @@ class SecondMoment(KernelDiscrepancy):
         products *= products + self._linear
         return products
 
-    def start(self, indices: Indices) -> None:
-        """See `Criterion.start`."""
-        super().start(indices)
+    def _mean_over(self, indices: Indices) -> Floats:
+        # The kernel's sum over a subset is a quadratic form: no product of rows with rows.
         chosen = self._rows[indices]
-        self._push = quadratic_forms(self._rows, chosen.T @ chosen / self._n)
+        mean = quadratic_forms(self._rows, chosen.T @ chosen / self._n)
         if self._linear:
-            self._push += self._linear * (self._rows @ chosen.mean(axis=0))
+            mean += self._linear * (self._rows @ chosen.mean(axis=0))
+        return mean
 
     def value(self) -> float:
         """See `Criterion.value`."""

@@ -40,7 +40,8 @@ class VOptimality(Criterion):
         self._refresh()
 
     def _refresh(self) -> None:
-        self._inverse = scipy.linalg.inv(self._moment, assume_a="pos", check_finite=False)
+        factor = scipy.linalg.cho_factor(self._moment, lower=True, check_finite=False)
+        self._inverse = scipy.linalg.cho_solve(factor, np.eye(len(self._moment)))
         self._solved = self._rows @ self._inverse
         # Leverage xᵀB x, and xᵀB²x: what both kinds of change are made of.
         self._leverage = np.einsum("ij,ij->i", self._solved, self._rows)

@@ -14,13 +14,14 @@ with objective 0 as they are and makes the problem well conditioned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skmm.matching.newton import solve_by_newton
 from skmm.matching.simplex import duality_gap, project_capped_simplex
+from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.inputs import (
     as_generator,
     check_budget,
@@ -29,9 +30,10 @@ from skmm.numerics.inputs import (
     check_positive,
     check_rows,
 )
+from skmm.numerics.threads import one_thread
 from skmm.spectrum import Spectrum
 
-SOLVERS = ("newton", "apg", "cvxpy")
+SOLVERS = ("newton", "cvxpy")
 
 _LEAST_SLACK = 1e-9
 """Below it, squares of the target 1/c_S leave the other numbers no digits."""
@@ -46,7 +48,8 @@ class RelaxedSelection:
         objective: :math:`f(s)`.
         gap: Upper bound on :math:`f(s) - \min f`: the Frank-Wolfe (Fenchel duality) gap
             :math:`\max_{s' \in \mathcal C_n} \langle \nabla f(s), s - s'\rangle`.
-        steps: Newton or gradient steps taken (0 for ``cvxpy``).
+        steps: Steps taken (0 for ``cvxpy``).
+        converged: Whether the gap is as small as was asked for.
         gamma: :math:`\gamma_j` of the paper's program in units of :math:`\lambda_j`, shape ``[k]``.
     """
 
@@ -54,6 +57,7 @@ class RelaxedSelection:
     objective: float
     gap: float
     steps: int
+    converged: bool
     gamma: NDArray[np.float64]
 
 
@@ -71,6 +75,17 @@ def moment_shares(
 
     Returns:
         Shares, shape ``[N, k]``.
+
+    Raises:
+        ValueError: ``k`` exceeds the rank of the moment.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> rows = np.random.default_rng(0).standard_normal((50, 3))
+        >>> shares = skmm.moment_shares(rows, skmm.Spectrum.of(rows))
+        >>> shares.mean(axis=0).round(12)
+        array([1., 1., 1.])
     """
     k = spectrum.rank if k is None else k
     shares = spectrum.whiten(rows, k)
@@ -93,10 +108,11 @@ def match_moments(
     .. math:: \min_{s \in \mathcal C_n}
               \tfrac12 \sum_j \max\!\bigl(0,\ 1/c_S - (U^\top s)_j\bigr)^2
 
-    For :math:`c_S \ge 1` the uniform weights :math:`s_i = 1/N` are a solution (with objective 0):
-    the solution set is large, and which one is returned depends on the start. The start is a
-    random subset, a vertex of the capped simplex: the solution then stays close to a subset, which
-    is what rounding wants. For :math:`c_S < 1` the program asks for more than the pool's mean.
+    For :math:`c_S \ge 1`, all values the paper uses, the uniform weights :math:`s_i = 1/N` are a
+    solution (with objective 0): the program asks for no more than the pool's mean, the solution
+    set is large, and which one is returned depends on the start alone. The start is a random
+    subset, a vertex of the capped simplex, and the solution stays close to it. For
+    :math:`c_S < 1` the program asks for more than the pool's mean.
 
     Args:
         shares: :math:`U`, shape ``[N, k]``; see `moment_shares`.
@@ -104,23 +120,33 @@ def match_moments(
         rng: Seed or generator for the start.
         slack: :math:`c_S > 0`; the paper uses 1/0.9 to 1/0.6.
         solver: ``"newton"`` (proximal semismooth Newton in k dimensions, ``N k²`` a step at most,
-            tens of steps); ``"apg"`` (accelerated projected gradient with restart, ``N k`` a step:
-            the cheaper one for a rough solution, but slow for :math:`c_S < 1` on tight clusters);
-            or ``"cvxpy"`` (Clarabel, the reference path, an optional dependency).
+            tens of steps), or ``"cvxpy"`` (Clarabel, the reference path, an optional dependency).
         tolerance: Stop when the gap falls below ``tolerance`` times :math:`k / (2 c_S^2)`, the
             objective of an empty selection.
         max_steps: Stop after so many steps at the latest; the gap tells what is left.
 
     Returns:
-        Weights, objective, gap, steps.
+        Weights, objective, gap, steps, and whether the gap was reached.
 
     Raises:
         ValueError: ``shares`` negative or not finite, ``n`` outside ``1..N``, ``slack`` or
             ``tolerance`` not positive, unknown solver.
 
+    Warns:
+        ConvergenceWarning: ``max_steps`` were taken and the gap is not reached.
+
     References:
         Sketchy Moment Matching, Algorithm 3.1; Li, Sun and Toh (2018) for the proximal Newton
-        method; O'Donoghue and Candes (2015) for the restart of the gradient method.
+        method.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> rows = np.random.default_rng(0).standard_normal((50, 3))
+        >>> shares = skmm.moment_shares(rows, skmm.Spectrum.of(rows))
+        >>> relaxed = skmm.match_moments(shares, 10, rng=0, slack=1 / 0.9)
+        >>> bool(np.all(relaxed.s @ shares >= 0.9 - 1e-6)), relaxed.converged
+        (True, True)
     """
     shares = _check_shares(shares)
     N, k = shares.shape
@@ -131,21 +157,36 @@ def match_moments(
     check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")
     check_choice(solver, "solver", SOLVERS)
     if k == 0:  # a pool of zero rows has nothing to match
-        return RelaxedSelection(np.full(N, 1.0 / N), 0.0, 0.0, 0, np.zeros(0))
-    if solver == "cvxpy":
-        s, steps = project_capped_simplex(_solve_with_cvxpy(shares, n, target), n), 0
-    else:
-        start = np.zeros(N)
-        start[rng.choice(N, n, replace=False)] = 1.0 / n
-        solve = solve_by_newton if solver == "newton" else _solve_by_apg
-        s, steps = solve(shares, n, target, start, 0.5 * k * target**2 * tolerance, max_steps)
-    covered = shares.T @ s
+        return RelaxedSelection(np.full(N, 1.0 / N), 0.0, 0.0, 0, True, np.zeros(0))
+    empty = 0.5 * k * target**2
+    with one_thread():
+        if solver == "cvxpy":
+            s, steps = project_capped_simplex(_solve_with_cvxpy(shares, n, target), n), 0
+        else:
+            start = np.zeros(N)
+            start[rng.choice(N, n, replace=False)] = 1.0 / n
+            s, steps = solve_by_newton(shares, n, target, start, empty * tolerance, max_steps)
+        relaxed = relaxed_selection(shares, s, n, slack=slack, steps=steps)
+    if solver != "cvxpy" and not relaxed.gap <= empty * tolerance:
+        left = f"a gap of {relaxed.gap / empty:.2g} of the empty selection's objective"
+        change = "allow more steps, or accept more by a larger tolerance"
+        warn_of_limit(f"solver {solver!r}", f"max_steps={max_steps}", left, change)
+        return replace(relaxed, converged=False)
+    return relaxed
+
+
+def relaxed_selection(
+    shares: NDArray[np.float64], s: NDArray[np.float64], n: int, *, slack: float, steps: int
+) -> RelaxedSelection:
+    """Judges weights ``s``, from wherever they are, by the program's objective and gap."""
+    covered, target = shares.T @ s, 1.0 / slack
     deficit = np.maximum(target - covered, 0.0)
     return RelaxedSelection(
         s,
         objective=0.5 * float(deficit @ deficit),
         gap=duality_gap(-(shares @ deficit), s, n),
         steps=steps,
+        converged=True,
         gamma=np.maximum(covered, target),
     )
 
@@ -168,39 +209,6 @@ def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     if (least := shares.min()) < 0:
         raise ValueError(f"shares must not be negative, got {least}; see skmm.moment_shares")
     return shares
-
-
-def _solve_by_apg(
-    shares: NDArray[np.float64],
-    n: int,
-    target: float,
-    start: NDArray[np.float64],
-    gap_target: float,
-    max_steps: int,
-) -> tuple[NDArray[np.float64], int]:
-    # The Hessian is at most U Uᵀ, whose largest eigenvalue is the k x k Gram matrix's.
-    step = 1.0 / np.linalg.eigvalsh(shares.T @ shares)[-1]
-    s = ahead = start
-    momentum = 1.0
-    for steps in range(max_steps):
-        deficit = np.maximum(target - ahead @ shares, 0.0)
-        gradient = -(shares @ deficit)
-        s_next = project_capped_simplex(ahead - step * gradient, n)
-        # The gap is measured at the extrapolated point, where the gradient is at hand; that point
-        # may be infeasible, so it only triggers the exact test at the iterate itself.
-        if 0.5 * deficit @ deficit <= gap_target or steps % 16 == 15:
-            deficit = np.maximum(target - s_next @ shares, 0.0)
-            if duality_gap(-(shares @ deficit), s_next, n) <= gap_target:
-                return s_next, steps + 1
-        move = s_next - s
-        if (ahead - s_next) @ move > 0:  # the momentum points uphill: forget it
-            momentum, ahead = 1.0, s_next
-        else:
-            momentum_next = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum**2))
-            ahead = s_next + (momentum - 1.0) / momentum_next * move
-            momentum = momentum_next
-        s = s_next
-    return s, max_steps
 
 
 def _solve_with_cvxpy(shares: NDArray[np.float64], n: int, target: float) -> NDArray[np.float64]:

@@ -1,67 +1,37 @@
-r"""From relaxed weights to a subset: exactly ``n`` distinct samples, always."""
+r"""Exchange descent: from a subset to one that no swap of a sample improves."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skmm.criteria import Criterion
-from skmm.numerics.inputs import as_generator, check_budget, check_integer
+from skmm.numerics.convergence import warn_of_limit
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.threads import one_thread
+from skmm.numerics.ties import first_least, least
 
 _TILE = 256, 1024
 """Swaps tried at once, leaving by entering: a table of 2 MB."""
 
 
-def round_by_sampling(
-    s: NDArray[np.float64], n: int, *, rng: int | np.random.Generator
-) -> NDArray[np.intp]:
-    r"""Draws ``n`` samples from the weights ``s`` without replacement, as the paper does.
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Where an exchange descent ended.
 
-    Successive sampling: the next sample is drawn with probability proportional to its weight among
-    those left. If fewer than ``n`` weights are positive, the rest is drawn uniformly.
-
-    Args:
-        s: Non-negative weights, shape ``[N]``, any scale.
-        n: Budget, in ``1..N``.
-        rng: Seed or generator.
-
-    Returns:
-        Distinct indices, shape ``[n]``, in the order drawn.
-
-    Raises:
-        ValueError: ``n`` outside ``1..N``, or ``s`` negative or not finite.
+    Attributes:
+        indices: Distinct samples, shape ``[n]``, ascending.
+        value: The criterion there.
+        swaps: Samples replaced on the way.
+        converged: Whether no single swap lowers the criterion by more than the tolerance.
     """
-    s = _check_weights(s, n)
-    # Exponential clocks (Efraimidis and Spirakis): the first n to ring are a successive sample.
-    clocks = np.log(as_generator(rng).exponential(size=len(s)))
-    with np.errstate(divide="ignore"):
-        rings = clocks - np.log(s)  # logarithms, for a tiny weight would overflow the quotient
-    # Weights of zero never ring: among themselves they are ordered by their clocks, uniformly.
-    return np.lexsort((clocks, rings))[:n]
 
-
-def round_to_top(s: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    r"""Takes the ``n`` largest weights; of equal ones, those first in the pool.
-
-    Args:
-        s: Non-negative weights, shape ``[N]``.
-        n: Budget, in ``1..N``.
-
-    Returns:
-        Distinct indices, shape ``[n]``, largest weight first.
-
-    Raises:
-        ValueError: ``n`` outside ``1..N``, or ``s`` negative or not finite.
-    """
-    return np.argsort(-_check_weights(s, n), kind="stable")[:n]
-
-
-def _check_weights(s: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    s = np.asarray(s, dtype=np.float64)
-    check_budget(n, len(s))
-    if not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError(f"s must be finite and not negative, got a weight of {s.min()}")
-    return s
+    indices: NDArray[np.intp]
+    value: float
+    swaps: int
+    converged: bool
 
 
 def exchange(
@@ -71,14 +41,17 @@ def exchange(
     max_swaps: int | None = None,
     shortlist: int = 128,
     tolerance: float = 1e-9,
-) -> NDArray[np.intp]:
-    r"""Exchange descent: swaps selected samples for better outsiders until no swap helps.
+) -> Exchange:
+    r"""Swaps selected samples for better outsiders until no swap helps.
+
+    .. math:: \min_{|S| = n} f(S) \quad\text{by}\quad S \leftarrow S \setminus \{i\} \cup \{j\}
 
     In turns: a shortlist of the samples that are best to lose and best to gain is made in O(N m),
     the best swap within it is taken again and again (each exact, none touches the pool), and the
     pool is brought up to date with all of them at once. When the shortlist has nothing left, all
     ``n (N - n)`` swaps are tried, in blocks, and the best of them make the next shortlist; the
-    descent ends when none of them helps.
+    descent ends when none of them helps. Of swaps that are equally good up to rounding, the first
+    in the pool's order is taken: see `skmm.numerics.ties`. Runs on one thread.
 
     Args:
         criterion: What to lower.
@@ -90,55 +63,88 @@ def exchange(
         tolerance: A swap must lower the criterion, whose scale is 1, by more than this.
 
     Returns:
-        Distinct indices, shape ``[n]``, ascending; no single swap lowers the criterion by more than
-        ``tolerance``, unless ``max_swaps`` were made.
+        The subset, the criterion's value there, and whether the descent came to its end.
 
     Raises:
         ValueError: ``indices`` come twice, or ``max_swaps`` or ``shortlist`` are out of range.
+
+    Warns:
+        ConvergenceWarning: ``max_swaps`` were made and another would help.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> rows = np.random.default_rng(0).standard_normal((200, 5))
+        >>> moment = skmm.SecondMoment(rows, n=10)
+        >>> end = skmm.exchange(moment, np.arange(10))
+        >>> len(end.indices), end.converged, end.value < 0.1
+        (10, True, True)
     """
     n = len(indices)
-    swaps_left = 20 * n + 100 if max_swaps is None else max_swaps
-    check_integer(swaps_left, "max_swaps", low=0, hint="each replaces one sample")
+    limit = 20 * n + 100 if max_swaps is None else max_swaps
+    check_integer(limit, "max_swaps", low=0, hint="each replaces one sample")
     check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
-    criterion.start(indices)
-    if (distinct := int(criterion.inside.sum())) < n:
-        raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
-    while swaps_left > 0 and not criterion.inside.all():
+    with one_thread():
+        criterion.start(indices)
+        if (distinct := int(criterion.inside.sum())) < n:
+            raise ValueError(
+                f"indices must be distinct, got {n} of which {n - distinct} come again"
+            )
+        swaps, gain = _descend(criterion, limit, shortlist, tolerance)
+        value = criterion.value()
+    if gain > tolerance:
+        left = f"a swap that would lower the criterion by {gain:.2g} from {value:.3g}"
+        warn_of_limit("exchange", f"max_swaps={limit}", left, "allow more swaps")
+    return Exchange(np.flatnonzero(criterion.inside), value, swaps, gain <= tolerance)
+
+
+def _descend(
+    criterion: Criterion, limit: int, shortlist: int, tolerance: float
+) -> tuple[int, float]:
+    """Returns the swaps made, and what the best swap left would gain."""
+    swaps, gain = 0, 0.0
+    while not criterion.inside.all():
         for scores in (criterion.single_changes, lambda: _best_swaps(criterion)):
             leave, enter = scores()
-            rows = _smallest(leave, criterion.inside, shortlist)
-            rows = np.append(rows, _smallest(enter, ~criterion.inside, shortlist))
-            leaving, entering = _descend_on(criterion, rows, swaps_left, tolerance)
+            rows = _least_among(leave, criterion.inside, shortlist)
+            rows = np.append(rows, _least_among(enter, ~criterion.inside, shortlist))
+            leaving, entering, gain = _descend_on(criterion, rows, limit - swaps, tolerance)
             if len(leaving) > 0:
                 criterion.swap(leaving, entering)
-                swaps_left -= len(leaving)
+                swaps += len(leaving)
                 break
+            if gain > tolerance:  # a swap helps, but none is allowed any more
+                return swaps, gain
         else:
             break
-    return np.flatnonzero(criterion.inside)
+    return swaps, gain
 
 
-def _smallest(scores: NDArray[np.float64], among: NDArray[np.bool_], size: int) -> NDArray[np.intp]:
+def _least_among(
+    scores: NDArray[np.float64], among: NDArray[np.bool_], size: int
+) -> NDArray[np.intp]:
     candidates = np.flatnonzero(among)
-    if len(candidates) <= size:
-        return candidates
-    return candidates[np.argpartition(scores[candidates], size - 1)[:size]]
+    return candidates[least(scores[candidates], size)]
 
 
 def _descend_on(
-    criterion: Criterion, rows: NDArray[np.intp], max_swaps: int, tolerance: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Takes the best swap among ``rows`` until none helps; returns what leaves and enters."""
+    criterion: Criterion, rows: NDArray[np.intp], limit: int, tolerance: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
+    """Takes the best swap among ``rows`` until none helps.
+
+    Returns what leaves, what enters, and what the best swap left among ``rows`` would gain.
+    """
     part = criterion.restrict(rows)
     before = part.inside.copy()
-    for _ in range(max_swaps):
+    for swaps in range(limit + 1):
         inside, outside = np.flatnonzero(part.inside), np.flatnonzero(~part.inside)
         changes = part.swap_changes(inside, outside)
-        i, j = divmod(int(changes.argmin()), len(outside))
-        if changes[i, j] >= -tolerance:
+        i, j = divmod(first_least(changes), len(outside))
+        gain = -float(changes[i, j])
+        if gain <= tolerance or swaps == limit:
             break
         part.swap(inside[i : i + 1], outside[j : j + 1])
-    return rows[before & ~part.inside], rows[~before & part.inside]
+    return rows[before & ~part.inside], rows[~before & part.inside], gain
 
 
 def _best_swaps(criterion: Criterion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,88 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import (
-    as_generator,
-    check_budget,
-    check_choice,
-    check_indices,
-    check_integer,
-    check_rows,
-)
-from skmm.selection.selectors import SELECTORS, Pool
-from skmm.sketching import SKETCHES
-from skmm.spectrum import Spectrum
-
-_LARGEST_EXPONENT = 30
-"""Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
+from skmm.numerics.inputs import check_budget, check_choice
+from skmm.selection.certificate import Certificate, certify
+from skmm.selection.selectors import SELECTORS
+from skmm.selection.selectors.base import Pool
+from skmm.selection.view import PoolView, look_at
 
 _MOST = 0.9
 """A row with more than this share of the second moment leaves next to nothing to the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    r"""How well a subset stands for its pool, measured in the sketch.
-
-    With :math:`P` the projector on the leading :math:`k = \min(\bar r, n)` eigenvectors of
-    :math:`\tilde\Sigma_S`, the theory bounds the excess risk by a variance and a bias term.
-
-    Attributes:
-        dimension: :math:`k`, the rank of :math:`P`.
-        slack: Achieved :math:`c_S`, the least with :math:`P(c_S \tilde\Sigma_S - \tilde\Sigma)P
-            \succeq 0`; the variance grows with it, 1 is a perfect match.
-        variance: :math:`\operatorname{tr}(\tilde\Sigma (P\tilde\Sigma_S P)^\dagger) / k`, the mean
-            price of a direction; excess risk is about ``variance * k * σ² / n``.
-        bias_share: :math:`\operatorname{tr}(\tilde\Sigma (I-P)) / \operatorname{tr}\tilde\Sigma`.
-        least_bias_share: The same for the best projector of rank :math:`k`.
-    """
-
-    dimension: int
-    slack: float
-    variance: float
-    bias_share: float
-    least_bias_share: float
-
-
-def certify(
-    rows: NDArray[np.floating], spectrum: Spectrum, indices: NDArray[np.intp]
-) -> Certificate:
-    r"""Measures how well ``rows[indices]`` stands for all ``rows``; costs ``n m² + m³``.
-
-    Args:
-        rows: Sketched rows, shape ``[N, m]``.
-        spectrum: Their spectrum.
-        indices: The subset, shape ``[n]``.
-
-    Returns:
-        The certificate; slack 1 and no bias for a pool of zero rows.
-
-    Raises:
-        ValueError: ``indices`` are not distinct rows of the pool.
-    """
-    indices = check_indices(indices, len(rows))
-    of_subset = Spectrum.of(rows[indices])
-    k = of_subset.leading(min(spectrum.intrinsic_dimension, len(indices)))
-    if spectrum.trace == 0.0:
-        return Certificate(0, 1.0, 1.0, 0.0, 0.0)
-    if k == 0:
-        return Certificate(0, np.inf, np.inf, 1.0, 1.0)
-    basis = of_subset.eigenvectors[:, :k]
-    # In this basis the subset's moment is diagonal: whitening it leaves a symmetric eigenproblem.
-    pool_factor = np.sqrt(spectrum.eigenvalues)[:, None] * (spectrum.eigenvectors.T @ basis)
-    kept = float(np.sum(pool_factor**2))
-    pool_factor /= np.sqrt(of_subset.eigenvalues[:k])
-    ratios = scipy.linalg.svdvals(pool_factor) ** 2
-    return Certificate(
-        dimension=k,
-        slack=float(ratios[0]),
-        variance=float(ratios.mean()),
-        bias_share=max(0.0, 1.0 - kept / spectrum.trace),
-        least_bias_share=float(spectrum.eigenvalues[k:].sum() / spectrum.trace),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,55 +28,64 @@ class Selection:
         indices: Distinct samples, shape ``[n]``, in the order chosen.
         weights: Training weights, shape ``[n]``, sum 1 (all :math:`1/n`: the theory's estimator).
         method: Name of the selector.
-        N: Pool size.
-        m: Sketch size (``m = r``: no sketch).
-        objective: Relaxed objective of the selector, ``nan`` if it has none.
-        gap: Certified distance of ``objective`` from its minimum, ``nan`` if there is none.
         settings: What the selector chose where the caller did not, such as its criterion.
+        objective: What the method lowered, at this subset; ``nan`` if it lowers nothing.
+        lower_bound: Proven: no subset of this size has a smaller objective; ``nan`` if nothing is.
         certificate: How well the subset's second moment stands for the pool's.
+        view: The pool as the method saw it; ``certify(selection.view, others)`` judges other
+            subsets by the same yardstick.
         seconds: Wall time of the selection, sketch included, certificate not.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> features = np.random.default_rng(0).standard_normal((300, 8))
+        >>> selection = skmm.select(features, 40, rng=0)
+        >>> print(selection)  # doctest: +ELLIPSIS
+        skmm: 40 of 300 samples in ... s
+          criterion combined, metric row
+          second moment in 8 dimensions, of intrinsic dimension 8
+          slack c_S = 1... (1 is a perfect match)
+          variance ... x k/n per unit of noise
+          bias share 0.00e+00 (least possible: 0.00e+00)
+          objective ...
     """
 
     indices: NDArray[np.intp]
     weights: NDArray[np.float64]
     method: str
-    N: int
-    m: int
-    objective: float
-    gap: float
     settings: str
+    objective: float
+    lower_bound: float
     certificate: Certificate
+    view: PoolView
     seconds: float
 
     @property
-    def slack(self) -> float:
-        """Achieved :math:`c_S`; see `Certificate`."""
-        return self.certificate.slack
+    def N(self) -> int:
+        """Pool size."""
+        return len(self.view.rows)
 
     @property
-    def bias_share(self) -> float:
-        r"""Trace share of :math:`\tilde\Sigma` that the subset leaves out; see `Certificate`."""
-        return self.certificate.bias_share
+    def m(self) -> int:
+        """Sketch size; ``m = r``: no sketch."""
+        return self.view.rows.shape[1]
 
     def __str__(self) -> str:
-        c = self.certificate
-        meaning = "1 is a perfect match"
-        if c.slack < 1 - 1e-9:
-            meaning = "below 1: longer rows than the pool's, in every direction"
+        r_bar = self.view.spectrum.intrinsic_dimension
         lines = [
             f"{self.method}: {len(self.indices)} of {self.N} samples in {self.seconds:.3g} s",
-            f"  second moment in {self.m} dimensions, k = {c.dimension} leading directions",
-            f"  slack c_S = {c.slack:.3g} ({meaning})",
-            f"  variance {c.variance:.3g} x k/n per unit of noise",
-            f"  bias share {c.bias_share:.2e} (least possible at rank k: {c.least_bias_share:.2e})",
+            f"  {self.settings}",
+            f"  second moment in {self.m} dimensions, of intrinsic dimension {r_bar}",
+            str(self.certificate),
         ]
-        if self.settings:
-            lines.insert(1, f"  {self.settings}")
-        if np.isfinite(self.objective):
-            lines.append(
-                f"  relaxed objective {self.objective:.3g}, at most {self.gap:.1g} too high"
-            )
-        return "\n".join(lines)
+        if np.isfinite(self.lower_bound):
+            excess = 100 * (self.objective / self.lower_bound - 1)
+            proven = f"no subset lowers it by more than {excess:.2g} %"
+            lines.append(f"  objective {self.objective:.3g}: {proven}")
+        elif np.isfinite(self.objective):
+            lines.append(f"  objective {self.objective:.3g}")
+        return "\n".join(line for line in lines if line.strip())
 
 
 def select(
@@ -172,7 +109,8 @@ def select(
             (finetuning); a NumPy array, torch tensor or SciPy sparse matrix of real numbers.
         n: Budget, in ``1..N``.
         method: One of `skmm.SELECTORS`.
-        rng: Seed or generator; the same seed gives the same subset on any run.
+        rng: Seed or generator; the same seed gives the same subset on any run, for any number of
+            threads and any processor.
         m: Sketch size. Unless told, ``min(r, 512)``: rows of at most 512 entries are not sketched.
             Time and memory grow as ``N m``; m should be a small multiple of the intrinsic
             dimension that the certificate tells.
@@ -180,17 +118,26 @@ def select(
         **knobs: What the method takes beyond this; an unknown one is an error that lists them.
 
     Returns:
-        The subset and its certificate. For a subset of your own, get the sketch's rows and their
-        spectrum by `skmm.selection_view` and pass them to `certify`.
+        The subset, its certificate, and the view of the pool that both were made in.
 
     Raises:
         ValueError: an argument is out of its range; the message names it and says what to do.
 
     Warns:
         UserWarning: one row holds most of the pool's second moment, and so decides the subset.
+        ConvergenceWarning: an iteration of the method reached its limit of steps.
 
     References:
         Sketchy Moment Matching (Dong et al., 2024), https://arxiv.org/abs/2407.06120
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> features = np.random.default_rng(0).standard_normal((300, 8))
+        >>> skmm.select(features, 40, rng=0).indices.shape
+        (40,)
+        >>> skmm.select(features, 40, method="leverage", rank=3, rng=0).certificate.dimension
+        8
     """
     check_choice(method, "method", SELECTORS)
     chosen = SELECTORS[method]
@@ -199,66 +146,24 @@ def select(
             f"method {method!r} takes no {', '.join(unknown)}; "
             f"it takes {', '.join(chosen.knobs) or 'no further knobs'}"
         )
-    pool, method_rng = _pool(features, m, sketch, rng)
+    pool, method_rng = look_at(features, m, sketch, rng)
     n = check_budget(n, pool.N)
     begin = time.perf_counter()
     choice = chosen.choose(pool, n, rng=method_rng, **knobs)
     seconds = time.perf_counter() - begin
     _warn_of_one_row(pool)
+    view = PoolView(pool.sketched, pool.spectrum)
     return Selection(
         indices=choice.indices,
         weights=np.full(n, 1.0 / n),
         method=method,
-        N=pool.N,
-        m=pool.m,
-        objective=choice.objective,
-        gap=choice.gap,
         settings=choice.settings,
-        certificate=certify(pool.sketched, pool.spectrum, choice.indices),
+        objective=choice.objective,
+        lower_bound=choice.lower_bound,
+        certificate=certify(view, choice.indices),
+        view=view,
         seconds=seconds,
     )
-
-
-def selection_view(
-    features: ArrayLike,
-    m: int | None,
-    rng: int | np.random.Generator,
-    *,
-    sketch: str = "gaussian",
-) -> tuple[NDArray[np.floating], Spectrum]:
-    r"""Returns what `select` sees under the same arguments, for a subset of your own.
-
-    ``certify(*selection_view(features, m, seed), indices)`` is its certificate, comparable with
-    those of selections under that seed.
-
-    Args:
-        features: :math:`G`, shape ``[N, r]``, as for `select`.
-        m: Sketch size, as for `select`.
-        rng: The seed that was given to `select`.
-        sketch: One of `skmm.SKETCHES`.
-
-    Returns:
-        Sketched rows, shape ``[N, m]``, and their spectrum.
-
-    Raises:
-        ValueError: an argument is out of its range.
-    """
-    pool, _ = _pool(features, m, sketch, rng)
-    return pool.sketched, pool.spectrum
-
-
-def _pool(
-    features: ArrayLike, m: int | None, sketch: str, rng: int | np.random.Generator
-) -> tuple[Pool, np.random.Generator]:
-    """Checks the arguments; returns the pool with its own generator, and one for the method."""
-    check_choice(sketch, "sketch", SKETCHES)
-    rng = as_generator(rng)
-    features = _within_range(check_rows(features))
-    r = features.shape[1]
-    m = min(r, 512) if m is None else m
-    check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
-    sketch_rng, method_rng = rng.spawn(2)
-    return Pool(features, m, sketch, sketch_rng), method_rng
 
 
 def _warn_of_one_row(pool: Pool) -> None:
@@ -272,12 +177,3 @@ def _warn_of_one_row(pool: Pool) -> None:
             "matched to little else; repair or drop this row, or divide rows by their norms",
             stacklevel=3,
         )
-
-
-def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns rows with a largest entry near 1 if it is extreme; units matter to no method."""
-    largest = max(features.max(), -features.min())
-    exponent = int(np.frexp(largest)[1])
-    if largest == 0 or abs(exponent) <= _LARGEST_EXPONENT:
-        return features
-    return np.ldexp(features, -exponent)  # a power of two: no digit is lost

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from skmm.criteria import VOptimality
 from skmm.matching.design import DesignBound, bound_v_optimality, v_optimality
 from skmm.numerics.inputs import check_budget
-from skmm.rounding.exchange import exchange, round_by_sampling, round_to_top
+from skmm.rounding.exchange import exchange
 from skmm.rounding.regret import round_by_regret
+from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
 from skmm_study.theory.agreement import compare_moments
 
@@ -94,9 +95,9 @@ def _roundings(
     yield "sample", round_by_sampling(design.s, n, rng=seed)
     yield "top", top
     yield "regret", regret
-    yield "top, exchange", exchange(lowered, top)
-    yield "regret, exchange", exchange(lowered, regret)
-    yield "random, exchange", exchange(lowered, random)
+    yield "top, exchange", exchange(lowered, top).indices
+    yield "regret, exchange", exchange(lowered, regret).indices
+    yield "random, exchange", exchange(lowered, random).indices
 
 
 def every_moment_gap(

@@ -56,14 +56,14 @@ class Choice:
 
     Attributes:
         indices: Distinct samples, shape ``[n]``, in the order chosen.
-        objective: What the selector minimised, at the relaxed solution, if it has one.
-        gap: Certified upper bound on ``objective`` minus its minimum.
+        objective: What the selector lowered, at this subset, if it lowers anything.
+        lower_bound: Proven: no subset of this size has a smaller objective.
         settings: What was used where the caller left the choice to the selector, in words.
     """
 
     indices: NDArray[np.intp]
     objective: float = np.nan
-    gap: float = np.nan
+    lower_bound: float = np.nan
     settings: str = ""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer
-from skmm.rounding.exchange import round_by_sampling
+from skmm.rounding.sampling import round_by_sampling
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum, intrinsic_dimension
 

@@ -1,7 +1,8 @@
-r"""Sketchy moment matching: sketch, spectrum, matched weights, rounded subset."""
+r"""Sketchy moment matching: sketch, spectrum, a criterion on moments, exchange descent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,29 +16,33 @@ from skmm.criteria import (
     SecondMoment,
     VOptimality,
 )
-from skmm.matching.program import SOLVERS, check_slack, match_moments, moment_shares
+from skmm.matching.design import bound_v_optimality, v_optimality
+from skmm.matching.program import check_slack, moment_shares
 from skmm.numerics.inputs import check_choice
-from skmm.rounding.exchange import exchange, round_by_sampling, round_to_top
+from skmm.numerics.ties import first_least
+from skmm.rounding.exchange import Exchange, exchange
+from skmm.rounding.sampling import round_to_top
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
 
 CRITERIA = ("auto", "combined", "diagonal", "fourth", "full", "v-optimal")
 METRICS = ("raw", "row", "whitened")
-ROUNDINGS = ("exchange", "sample", "top")
 
 _SAMPLES_PER_DIRECTION = 3
 """With fewer samples for each direction of the pool, not all can be covered well."""
 
 _COVERED = 64
-"""Directions that ``combined`` covers at most, and that the start of whole moments is matched in:
-those beyond carry little of the second moment each."""
+"""Directions that ``combined`` covers at most: those beyond carry little each."""
 
 _WHOLE = ("combined", "fourth", "full")
 """Criteria of whole moments, which a few long rows would dominate: they take unit rows."""
 
 _SMALL_POOL, _MOST_STARTS = 4096, 32
-"""Descents from random subsets beside the matched one, for pools so small (N n) that they are
-free and that a single descent, with few swaps to choose from, may end in a poor minimum."""
+"""Descents from several random subsets, for pools so small (N n) that they are free and that a
+single descent, with few swaps to choose from, may end in a poor minimum."""
+
+_DESIGN_GAP = 1e-2
+"""How close, relatively, the relaxed design that V-optimality starts from is to its optimum."""
 
 
 @selector(
@@ -54,45 +59,43 @@ def match(
     metric: str | None = None,
     mean: bool = False,
     slack: float = 1.0,
-    rounding: str = "exchange",
-    solver: str = "apg",
 ) -> Choice:
-    r"""Matches the pool's second moment in the sketch (Sketchy Moment Matching).
+    r"""Matches the pool's moments in the sketch by exchange descent (Sketchy Moment Matching).
 
-    The relaxed program gives weights near a subset; rounding makes it one. With ``exchange``, the
-    subset then descends on a criterion:
+    The paper's relaxed program does not choose: for every slack :math:`c_S \ge 1` uniform weights
+    solve it, and a draw from them is a uniform draw (``method="skmm_paper"``). So this method
+    keeps the paper's sketch and its aim, and descends on the subset itself, on a criterion:
 
-    - ``v-optimal``: least mean variance over the leading :math:`\bar r` directions;
+    - ``v-optimal``: least mean variance over the leading :math:`\bar r` directions. Its relaxation
+      is informative: the descent starts from the relaxed optimum, which also proves how far the
+      subset is from the best (``lower_bound``);
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
     - ``fourth``: the whole fourth moment :math:`\mathbb E\,x^{\otimes 4}`, and through it the
       second: for pools of many small groups that share directions, at O(N² m);
     - ``combined``: ``full``, and ``v-optimal`` over the leading directions that ``n`` samples can
       cover (at most 64), each in units of what uniform sampling attains;
-    - ``diagonal``: the paper's one-sided program on the subset;
+    - ``diagonal``: the paper's one-sided objective, on the subset;
     - ``auto``: ``v-optimal`` where the pool has low intrinsic dimension, that is where half of the
       sketch's directions carry next to nothing (:math:`2\bar r \le m`) and the budget covers the
       others (:math:`3\bar r \le n`): then variance is all of the risk. Otherwise ``combined``, for
       where every direction carries something V-optimality picks outliers. Features that are few
       and clean are better served by ``v-optimal``.
 
-    Rows of zeros carry nothing: none is chosen while others are left.
+    All but ``v-optimal`` start from a random subset; pools with ``N n`` below 4096 from several,
+    of which the best end counts. Rows of zeros carry nothing: none is chosen while others are left.
 
     Args:
         pool: The pool.
         n: Budget.
-        rng: Generator for the start of the relaxed program and for sampling.
+        rng: Generator for the random starts.
         criterion: What exchange descent lowers, one of `CRITERIA`.
         metric: What rows are measured in: ``raw``; ``row`` (unit norm, so that no row weighs more
             than another); ``whitened`` (every leading direction counts the same). Unless told,
             ``row`` for ``full``, ``fourth`` and ``combined`` and ``raw`` otherwise.
         mean: Whether ``full`` and ``combined`` match the first moment as well.
-        slack: :math:`c_S` of the relaxed program and of ``diagonal``.
-        rounding: ``exchange``, ``sample`` (the paper: draw from the weights) or ``top``.
-        solver: Of the relaxed program; see `skmm.match_moments`.
+        slack: :math:`c_S` of ``diagonal``.
     """
     check_choice(criterion, "criterion", CRITERIA)
-    check_choice(rounding, "rounding", ROUNDINGS)
-    check_choice(solver, "solver", SOLVERS)
     check_slack(slack)
     if metric is not None:
         check_choice(metric, "metric", METRICS)
@@ -101,35 +104,20 @@ def match(
     filled = np.flatnonzero(pool.sketched.any(axis=1))
     if 0 < len(filled) < pool.N:
         knobs = {"criterion": criterion, "metric": metric, "mean": mean, "slack": slack}
-        knobs |= {"rounding": rounding, "solver": solver}
         return _match_filled(pool, filled, n, rng=rng, **knobs)
     if criterion == "auto":
         criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
     rows, spectrum = _measure(pool, metric)
-    start_rng, draw_rng = rng.spawn(2)
-    directions, effort = spectrum.leading(), {}
-    if rounding == "exchange":
-        # Exchange makes up for what a rough solution lacks; other roundings have nothing else.
-        effort = {"tolerance": 1e-6, "max_steps": 100}
-        if criterion in _WHOLE:
-            directions = min(directions, _COVERED)
-    shares = moment_shares(rows, spectrum, directions)
-    relaxed = match_moments(shares, n, rng=start_rng, slack=slack, solver=solver, **effort)
-    del shares  # may be as large as the rows
-    if rounding == "sample":
-        indices = round_by_sampling(relaxed.s, n, rng=draw_rng)
-    else:
-        indices = round_to_top(relaxed.s, n)
-    if rounding == "exchange" and spectrum.rank > 0:
-        lowered = _criterion(criterion, rows, spectrum, n, slack=slack, mean=mean)
-        more = max(1, min(_MOST_STARTS, _SMALL_POOL // (pool.N * n))) - 1
-        starts = [indices, *(draw_rng.choice(pool.N, n, replace=False) for _ in range(more))]
-        indices = _best_exchange(lowered, starts)
-    lowered_by = f"criterion {criterion}, " if rounding == "exchange" else ""
-    settings = f"{lowered_by}metric {metric}, rounding {rounding}"
-    return Choice(indices, relaxed.objective, relaxed.gap, settings)
+    settings = f"criterion {criterion}, metric {metric}"
+    if spectrum.rank == 0:  # rows of zeros: there is nothing to match
+        return Choice(rng.choice(pool.N, n, replace=False), settings=settings)
+    if criterion == "v-optimal":
+        return _match_by_design(rows, spectrum, n, rng=rng, settings=settings)
+    lowered = _criterion(criterion, rows, spectrum, n, slack=slack, mean=mean)
+    best = _best_exchange(lowered, _random_starts(pool.N, n, rng))
+    return Choice(best.indices, best.value, settings=settings)
 
 
 def _match_filled(
@@ -139,17 +127,43 @@ def _match_filled(
     part = Pool(pool.sketched[filled], pool.m, pool.sketch, pool.rng)
     chosen = match(part, min(n, len(filled)), rng=rng, **knobs)
     zeros = np.setdiff1d(np.arange(pool.N), filled)[: n - len(chosen.indices)]
-    indices = np.concatenate([filled[chosen.indices], zeros])
-    return Choice(indices, chosen.objective, chosen.gap, chosen.settings)
+    return replace(chosen, indices=np.concatenate([filled[chosen.indices], zeros]))
 
 
-def _best_exchange(criterion: Criterion, starts: list[NDArray[np.intp]]) -> NDArray[np.intp]:
-    best, reached = np.inf, starts[0]
-    for start in starts:
-        indices = exchange(criterion, start)
-        if (value := criterion.value()) < best:
-            best, reached = value, indices
-    return reached
+def _match_by_design(
+    rows: NDArray[np.float64],
+    spectrum: Spectrum,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    settings: str,
+) -> Choice:
+    """Descends on V-optimality from the relaxed design, whose bound is the yardstick."""
+    k = _covered(spectrum, n)
+    whitened = spectrum.whiten(rows, k)
+    if n < k:  # equal directions, of which none comes first: no design spans them all
+        best = _best_exchange(VOptimality(whitened, n), _random_starts(len(rows), n, rng))
+        return Choice(best.indices, best.value, settings=settings)
+    design = bound_v_optimality(whitened, n, tolerance=_DESIGN_GAP)
+    best = exchange(VOptimality(whitened, n), round_to_top(design.s, n))
+    chosen = np.zeros(len(rows))
+    chosen[best.indices] = 1.0 / n
+    return Choice(best.indices, v_optimality(whitened, chosen), design.lower_bound, settings)
+
+
+def _covered(spectrum: Spectrum, n: int) -> int:
+    r"""Returns how many of the :math:`\bar r` leading directions ``n`` samples can cover well."""
+    return spectrum.leading(max(1, min(spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)))
+
+
+def _random_starts(N: int, n: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    starts = max(1, min(_MOST_STARTS, _SMALL_POOL // (N * n)))
+    return [rng.choice(N, n, replace=False) for _ in range(starts)]
+
+
+def _best_exchange(criterion: Criterion, starts: list[NDArray[np.intp]]) -> Exchange:
+    ends = [exchange(criterion, start) for start in starts]
+    return ends[first_least(np.array([end.value for end in ends]))]
 
 
 def _has_low_dimension(pool: Pool, n: int) -> bool:
@@ -184,10 +198,8 @@ def _criterion(
         return SecondMoment(rows, n, mean=mean)
     if name == "fourth":
         return FourthMoment(rows, n)
-    covered = max(1, min(spectrum.leading(), n // _SAMPLES_PER_DIRECTION))
-    if name == "v-optimal":
-        return VOptimality(spectrum.whiten(rows, covered), n)
-    covered = min(covered, _COVERED)
+    covered = _covered(spectrum, min(n, _SAMPLES_PER_DIRECTION * _COVERED))
     # A uniform sample has mean variance 1 / (1 - k/n) over k whitened directions.
     variance = VOptimality(spectrum.whiten(rows, covered), n)
-    return Combination([(1.0, SecondMoment(rows, n, mean=mean)), (1.0 - covered / n, variance)])
+    share = max(0.0, 1.0 - covered / n)
+    return Combination([(1.0, SecondMoment(rows, n, mean=mean)), (share, variance)])

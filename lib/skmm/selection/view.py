@@ -1,0 +1,88 @@
+"""What a subset is chosen and judged by: the pool's rows in one sketch, and their spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skmm.numerics.inputs import as_generator, check_choice, check_integer, check_rows
+from skmm.selection.selectors.base import Pool
+from skmm.sketching import SKETCHES
+from skmm.spectrum import Spectrum
+
+_LARGEST_EXPONENT = 30
+"""Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoolView:
+    r"""A pool's rows in one sketch, and the spectrum of their second moment.
+
+    .. math:: \tilde G = G\,\Gamma, \qquad \tilde\Sigma = \tilde G^\top\tilde G/N
+
+    A `Selection` holds the view that it was chosen in: certificates of other subsets in the same
+    view compare with its own, whatever its ``rng`` has been used for since.
+
+    Attributes:
+        rows: :math:`\tilde G`, shape ``[N, m]``.
+        spectrum: Eigenpairs of :math:`\tilde\Sigma`.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> features = np.random.default_rng(0).standard_normal((300, 40))
+        >>> view = skmm.PoolView.of(features, m=20, rng=0)
+        >>> view.rows.shape, view.spectrum.intrinsic_dimension
+        ((300, 20), 20)
+    """
+
+    rows: NDArray[np.floating]
+    spectrum: Spectrum
+
+    @classmethod
+    def of(
+        cls,
+        features: ArrayLike,
+        *,
+        m: int | None = None,
+        rng: int | np.random.Generator,
+        sketch: str = "gaussian",
+    ) -> PoolView:
+        """Looks at a pool as `select` does under the same arguments.
+
+        Args:
+            features: :math:`G`, shape ``[N, r]``, as for `select`.
+            m: Sketch size, as for `select`.
+            rng: The seed of the selection that this view is to be compared with.
+            sketch: One of `skmm.SKETCHES`.
+
+        Raises:
+            ValueError: an argument is out of its range.
+        """
+        pool, _ = look_at(features, m, sketch, rng)
+        return cls(pool.sketched, pool.spectrum)
+
+
+def look_at(
+    features: ArrayLike, m: int | None, sketch: str, rng: int | np.random.Generator
+) -> tuple[Pool, np.random.Generator]:
+    """Checks the arguments; returns the pool with its own generator, and one for the method."""
+    check_choice(sketch, "sketch", SKETCHES)
+    rng = as_generator(rng)
+    features = _within_range(check_rows(features))
+    r = features.shape[1]
+    m = min(r, 512) if m is None else m
+    check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
+    sketch_rng, method_rng = rng.spawn(2)
+    return Pool(features, m, sketch, sketch_rng), method_rng
+
+
+def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Returns rows with a largest entry near 1 if it is extreme; units matter to no method."""
+    largest = max(features.max(), -features.min())
+    exponent = int(np.frexp(largest)[1])
+    if largest == 0 or abs(exponent) <= _LARGEST_EXPONENT:
+        return features
+    return np.ldexp(features, -exponent)  # a power of two: no digit is lost

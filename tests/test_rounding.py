@@ -119,7 +119,7 @@ def test_exchange_ends_where_no_swap_helps(name, n, shortlist):
     end = exchange(build(), start, shortlist=shortlist)
     indices = end.indices
     assert end.converged
-    assert end.value == pytest.approx(value_of(build(), indices), abs=1e-12)
+    assert end.value == pytest.approx(value_of(build(), indices), rel=1e-9, abs=1e-12)
     assert len(set(indices.tolist())) == n
     assert value_of(build(), indices) <= value_of(build(), start) + 1e-12
     outside = np.setdiff1d(np.arange(24), indices)
@@ -138,9 +138,8 @@ def test_exchange_lowers_the_criterion_with_every_swap(name):
             end = exchange(CRITERIA[name](G, n), start, max_swaps=swaps)
         assert np.setdiff1d(start, end.indices).size <= end.swaps <= swaps
         assert end.converged == (not told)
-        assert end.converged or (
-            end.swaps == swaps and f"max_swaps={swaps}" in str(told[0].message)
-        )
+        assert end.converged or end.swaps == swaps
+        assert end.converged or f"max_swaps={swaps}" in str(told[0].message)
         values.append(value_of(CRITERIA[name](G, n), end.indices))
     assert values[0] == value_of(CRITERIA[name](G, n), start)
     assert np.all(np.diff(values) <= 1e-9)
@@ -239,11 +238,11 @@ def test_always_n_distinct(n, s):
 
 def test_top_takes_the_largest_and_of_equals_the_first():
     """Weights that differ by rounding alone are equal."""
-    s = np.array([0.1, 0.3, 0.2, 0.3, 0.1])
+    s = [0.1, 0.3, 0.2, 0.3, 0.1]
     np.testing.assert_array_equal(round_to_top(s, 3), [1, 2, 3])
     np.testing.assert_array_equal(round_to_top(s, 4), [0, 1, 2, 3])
-    np.testing.assert_array_equal(round_to_top(s + [0, 0, 0, 0, 1e-16], 4), [0, 1, 2, 3])
-    np.testing.assert_array_equal(round_to_top(s + [0, 0, 0, 0, 1e-6], 4), [1, 2, 3, 4])
+    np.testing.assert_array_equal(round_to_top([*s[:4], 0.1 + 1e-16], 4), [0, 1, 2, 3])
+    np.testing.assert_array_equal(round_to_top([*s[:4], 0.1 + 1e-6], 4), [1, 2, 3, 4])
 
 
 def test_weights_at_the_rounding_level_are_zeros():

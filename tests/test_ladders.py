@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmm.selection.select import select, selection_view
+from skmm.selection.select import PoolView, select
 from skmm.spectrum import Spectrum
 from skmm_study.pools.synthetic import gaussian_mixture
 from skmm_study.trials.ladders import (
@@ -24,7 +24,7 @@ def test_moment_trials_are_above_the_bound_and_certified():
         for method, knobs in methods.items()
         for seed in range(3)
     }
-    found = moment_trials(lambda seed: selection_view(G, 10, seed), subsets)
+    found = moment_trials(lambda seed: PoolView.of(G, m=10, rng=seed), subsets)
     assert list(found[["method", "n", "seed"]].itertuples(index=False, name=None)) == list(subsets)
     assert (found["ratio"] >= 1).all()
     assert (found["certified_slack"] >= found["slack"]).all()

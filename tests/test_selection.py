@@ -10,9 +10,10 @@ import pytest
 import scipy.linalg
 import torch
 
-from skmm import SELECTORS, SKETCHES, Spectrum, certify, select, selection_view
+from skmm import SELECTORS, SKETCHES, PoolView, Spectrum, certify, select
 
 N, R = 30, 6
+FIGURES = ("slack", "variance", "bias_share", "least_bias_share")
 
 
 @pytest.fixture
@@ -100,33 +101,33 @@ def test_unknown_method_is_told_the_known_ones(features):
     assert all(name in str(caught.value) for name in SELECTORS)
 
 
-def dense_certificate(rows, indices):
-    """Rank, slack, variance and bias of the theory's projector, from r x r matrices alone."""
+def dense_certificate(rows, indices, k):
+    """Slack, variance and bias, from r x r matrices and generalised eigenproblems alone."""
     moment = sum(np.outer(g, g) for g in rows) / len(rows)
     chosen = sum(np.outer(g, g) for g in rows[indices]) / len(indices)
-    values = np.sort(np.linalg.eigvalsh(moment))[::-1]
-    tails = [values[t:].sum() for t in range(len(values) + 1)]
-    dimension = next(t for t, tail in enumerate(tails) if tail <= tails[0] / len(rows))
-    k = min(dimension, len(indices), np.linalg.matrix_rank(chosen))
-    basis = np.linalg.eigh(chosen)[1][:, ::-1][:, :k]
-    projector = basis @ basis.T
+    leading = np.linalg.eigh(moment)[1][:, ::-1][:, :k]
     # c_S is the largest c with c Σ_S - Σ singular on the range of P.
-    slack = scipy.linalg.eigvalsh(basis.T @ moment @ basis, basis.T @ chosen @ basis)[-1]
-    variance = np.trace(moment @ np.linalg.pinv(projector @ chosen @ projector, rcond=1e-10)) / k
-    bias = np.trace(moment @ (np.eye(len(moment)) - projector)) / np.trace(moment)
-    return [k, slack, variance, bias, tails[k] / tails[0]]
+    on_range = leading.T @ moment @ leading, leading.T @ chosen @ leading
+    spanned = np.linalg.matrix_rank(on_range[1]) == k
+    slack = scipy.linalg.eigvalsh(*on_range)[-1] if spanned else np.inf
+    variance = np.trace(np.linalg.solve(*on_range[::-1])) / k if spanned else np.inf
+    own = np.linalg.eigh(chosen)[1][:, ::-1][:, : min(k, np.linalg.matrix_rank(chosen))]
+    trace = np.trace(moment)
+    bias = 1 - np.trace(own.T @ moment @ own) / trace
+    return [slack, variance, bias, np.sort(np.linalg.eigvalsh(moment))[::-1][k:].sum() / trace]
 
 
 @pytest.mark.parametrize("n", [1, 3, 6, 20, N])
+@pytest.mark.parametrize("k", [1, 3, None])
 @pytest.mark.parametrize("seed", range(3))
-def test_certificate_against_dense_matrices(n, seed, features):
-    """Eigenvalues of squares of condition up to 1e6 keep ten digits."""
+def test_certificate_against_dense_matrices(n, k, seed, features):
+    """Eigenvalues of squares of condition up to 1e6 keep eight digits."""
     selection = select(features, n, method="uniform", rng=seed)
-    seen = dataclasses.astuple(selection.certificate)
-    expected = dense_certificate(features, selection.indices)
+    certificate = certify(selection.view, selection.indices, k=k)
+    assert certificate.dimension == (k or selection.view.spectrum.intrinsic_dimension)
+    seen = [getattr(certificate, name) for name in FIGURES]
+    expected = dense_certificate(features, selection.indices, certificate.dimension)
     np.testing.assert_allclose(seen, expected, rtol=1e-8, atol=1e-12)
-    assert selection.slack == selection.certificate.slack
-    assert selection.bias_share == selection.certificate.bias_share
 
 
 def test_whole_pool_is_a_perfect_match(features):
@@ -144,6 +145,9 @@ def test_certificate_obeys_its_bounds(method, n, features):
     certificate = select(features, n, method=method, rng=0).certificate
     assert certificate.least_bias_share - 1e-12 <= certificate.bias_share <= 1.0
     assert 0 < certificate.variance <= certificate.slack * (1 + 1e-12)
+    assert np.isinf(certificate.slack) == (n < certificate.dimension)
+    assert np.all(np.diff(certificate.variances) >= 0)
+    assert np.all(np.diff(certificate.left_out) <= 0)
 
 
 def test_certificate_does_not_depend_on_units_or_axes(rng, features):
@@ -151,18 +155,64 @@ def test_certificate_does_not_depend_on_units_or_axes(rng, features):
     rotation = np.linalg.qr(rng.standard_normal((R, R)))[0]
     indices = rng.choice(N, 8, replace=False)
     one, two = (
-        dataclasses.astuple(certify(rows, Spectrum.of(rows), indices))
-        for rows in (features, 1e3 * features @ rotation)
+        certify(PoolView.of(rows, rng=0), indices) for rows in (features, 1e3 * features @ rotation)
     )
-    np.testing.assert_allclose(one, two, rtol=1e-8, atol=1e-12)
+    for name in FIGURES:
+        assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-8, abs=1e-12)
+    bounds = [
+        one.risk_bound(noise_variance=1.0, theta_norm=2.0),
+        two.risk_bound(noise_variance=1.0, theta_norm=2e-3),
+    ]
+    assert bounds[0] == pytest.approx(bounds[1], rel=1e-8)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_subset_that_misses_directions_never_certifies_better(lost, seed):
+    """Exact directions: those dropped make slack infinite and all of their energy is bias.
+
+    They used to be judged by the subset's own rank: two of eight dropped read slack 0.94 and the
+    bias of the best projector of rank six.
+    """
+    rng = np.random.default_rng(seed)
+    which = np.sort(rng.integers(8, size=400))
+    rows = np.eye(8)[which] * rng.uniform(1, 3, 8)[which, None]
+    good = select(rows, 40, rng=seed)
+    dropped = rng.choice(8, lost, replace=False)
+    part = np.flatnonzero(~np.isin(which, dropped))
+    bad = certify(good.view, part[select(rows[part], 40, rng=seed).indices])
+    assert good.certificate.slack < 2
+    assert (bad.slack, bad.variance) == (np.inf, np.inf)
+    energies = np.sum(rows**2, axis=1)
+    missing = energies[np.isin(which, dropped)].sum() / energies.sum()
+    assert bad.bias_share == pytest.approx(missing, rel=1e-9)
+    assert good.certificate.bias_share == pytest.approx(
+        good.certificate.least_bias_share, abs=1e-12
+    )
+    assert "does not span all k = 8 directions" in str(bad)
+    # What the dropped directions cost is in the bound, down to noise that no subset sees through.
+    for noise in (1e-3, 1.0, 1e3):
+        told = [c.risk_bound(noise_variance=noise, theta_norm=1.0) for c in (bad, good.certificate)]
+        assert told[0] >= told[1] * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("sketch", SKETCHES)
 @pytest.mark.parametrize("m", [4, None])
 def test_a_subset_of_ones_own_gets_the_certificate_of_a_selection(sketch, m, features):
     chosen = select(features, 12, rng=3, m=m, sketch=sketch)
-    again = certify(*selection_view(features, m, 3, sketch=sketch), chosen.indices)
-    assert vars(again) == vars(chosen.certificate)
+    again = certify(PoolView.of(features, m=m, rng=3, sketch=sketch), chosen.indices)
+    for name, value in vars(chosen.certificate).items():
+        np.testing.assert_array_equal(vars(again)[name], value)
+
+
+def test_a_generator_s_view_belongs_to_the_selection(rng):
+    """A later certificate is of the same sketch, though the generator has moved on."""
+    features = rng.standard_normal((80, 40))
+    generator = np.random.default_rng(5)
+    one, two = (select(features, 12, rng=generator, m=10) for _ in range(2))
+    assert not np.allclose(one.view.rows, two.view.rows)
+    again = certify(one.view, one.indices)
+    assert again.slack == one.certificate.slack != certify(two.view, one.indices).slack
 
 
 @pytest.mark.parametrize("sketch", SKETCHES)
@@ -175,20 +225,22 @@ def test_methods_are_certified_in_the_same_sketch(sketch, rng):
     )
     assert one.m == two.m == 8
     assert one.certificate.dimension <= 8
-    np.testing.assert_allclose(
-        dataclasses.astuple(one.certificate), dataclasses.astuple(two.certificate), rtol=1e-8
-    )
+    for name in FIGURES:
+        figures = [getattr(chosen.certificate, name) for chosen in (one, two)]
+        assert figures[0] == pytest.approx(figures[1], rel=1e-8)
 
 
 def test_pool_of_zeros_has_nothing_to_miss():
     selection = select(np.zeros((9, 4)), 3, method="uniform", rng=0)
-    assert (selection.slack, selection.bias_share) == (1.0, 0.0)
+    certificate = selection.certificate
+    assert (certificate.slack, certificate.bias_share) == (1.0, 0.0)
+    assert certificate.risk_bound(noise_variance=1.0, theta_norm=1.0) == 0.0
 
 
 def test_subset_of_zeros_misses_everything():
     features = np.zeros((9, 4))
     features[0] = 1.0
-    certificate = certify(features, Spectrum.of(features), np.array([3, 5]))
+    certificate = certify(PoolView.of(features, rng=0), np.array([3, 5]))
     assert (certificate.slack, certificate.bias_share) == (np.inf, 1.0)
 
 
@@ -198,7 +250,8 @@ def test_selection_reads_as_a_certificate(method, features):
     selection = select(features, 5, method=method, rng=0, m=4)
     text = str(selection)
     assert text.startswith(f"{method}: 5 of {N} samples")
-    for fact in (f"in {selection.m} dim", f"{selection.slack:.3g}", f"{selection.bias_share:.2e}"):
+    slack, bias = selection.certificate.slack, selection.certificate.bias_share
+    for fact in (f"in {selection.m} dim", f"{slack:.3g}", f"{bias:.2e}"):
         assert fact in text
     assert ("objective" in text) == np.isfinite(selection.objective)
 
@@ -210,7 +263,7 @@ def test_selection_says_what_it_chose_by_itself(rng):
     chosen = {"combined, metric row": flat, "v-optimal, metric raw": low}
     for words, features in chosen.items():
         selection = select(features, 20, rng=0)
-        assert selection.settings == f"criterion {words}, rounding exchange"
+        assert selection.settings == f"criterion {words}"
         assert selection.settings in str(selection)
     assert select(flat, 20, rng=0, method="uniform").settings == ""
 
@@ -218,21 +271,26 @@ def test_selection_says_what_it_chose_by_itself(rng):
 def test_slack_below_one_reads_as_longer_rows(rng):
     features = rng.standard_normal((60, 3)) * np.geomspace(0.1, 10, 60)[:, None]
     selection = select(features, 9, rng=0, criterion="v-optimal")
-    assert selection.slack < 1
-    assert "below 1: longer rows than the pool's" in str(selection)
+    assert selection.certificate.slack < 1
+    assert "below 1: more than the pool's in every direction" in str(selection)
 
 
 @pytest.mark.parametrize("indices", [[], [0, 0], [0, N], [-1], [0.5], [[0, 1]]])
 def test_bad_subsets_are_named(indices, features):
     with pytest.raises(ValueError, match="indices must "):
-        certify(features, Spectrum.of(features), indices)
+        certify(PoolView.of(features, rng=0), indices)
+
+
+@pytest.mark.parametrize("k", [0, R + 1, 2.5])
+def test_bad_dimensions_are_named(k, features):
+    with pytest.raises(ValueError, match=f"k must .*got k={k}"):
+        certify(PoolView.of(features, rng=0), [1, 2], k=k)
 
 
 def test_selection_is_frozen_and_complete(features):
     selection = select(features, 5, rng=0)
     assert selection.method == "skmm"
     assert (selection.N, selection.m) == (N, R)
-    assert selection.gap >= 0
     assert selection.seconds > 0
     np.testing.assert_allclose(selection.weights, 1 / 5)
     for field in ("indices", "method", "certificate"):

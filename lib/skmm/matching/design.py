@@ -145,7 +145,8 @@ def _descend(whitened: Array, n: int, tolerance: float, max_steps: int) -> Desig
             momentum, ahead, at, inverse = 1.0, moved, value, moved_inverse
         slope = _gradient(whitened, inverse)
         lower = max(lower, _tangent_bound(at, slope, ahead, n))
-    return DesignBound(best, least, lower, steps, bool(least - lower <= tolerance * least))
+    converged = bool(least - lower <= tolerance * least)
+    return DesignBound(best, least, min(lower, least), steps, converged)
 
 
 def _backtrack(

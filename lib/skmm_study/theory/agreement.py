@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_indices
-from skmm.spectrum import Spectrum
+from skmm.selection.certificate import certify, matched_spectrum
+from skmm.selection.view import PoolView
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,8 @@ class Agreement:
         mean_gap: :math:`\|\tilde\mu_S - \tilde\mu\| / \sqrt{\operatorname{tr}\tilde\Sigma}`.
         moment_gap: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F / \|\tilde\Sigma\|_F`.
         deviation: :math:`\delta = \|M_S - I\|_2`.
-        slack: least :math:`c_S` with :math:`c_S M_S \succeq I`, that is
-            :math:`1/\lambda_{\min}(M_S)`; infinite if a direction is left out.
-        variance: :math:`\operatorname{tr}(M_S^{-1})/k`, the criterion of V-optimality.
+        slack: least :math:`c_S` with :math:`c_S M_S \succeq I`; see `skmm.Certificate`.
+        variance: :math:`\operatorname{tr}(M_S^{-1})/k`; see `skmm.Certificate`.
         volume: :math:`\det(M_S)^{1/k}`: 1 for the pool, 0 if a direction is left out.
         spread: mean squared distance of two distinct samples, over the same of the pool.
     """
@@ -49,17 +48,12 @@ class Agreement:
 
 
 def compare_moments(
-    rows: NDArray[np.floating],
-    spectrum: Spectrum,
-    indices: NDArray[np.intp],
-    *,
-    k: int | None = None,
+    view: PoolView, indices: NDArray[np.intp], *, k: int | None = None
 ) -> Agreement:
-    r"""Compares the moments of ``rows[indices]`` with those of all ``rows``; costs ``N m + n m²``.
+    r"""Compares the moments of a subset with those of its pool; costs ``N m + n m²``.
 
     Args:
-        rows: Sketched rows, shape ``[N, m]``, not all zero.
-        spectrum: Their spectrum.
+        view: The pool as a selection saw it; its rows are not all zero.
         indices: The subset, shape ``[n]``.
         k: Leading directions; unless told :math:`\bar r`.
 
@@ -69,6 +63,7 @@ def compare_moments(
     Raises:
         ValueError: ``indices`` are not distinct rows of the pool, or all rows are zero.
     """
+    rows, spectrum = view.rows, view.spectrum
     indices = check_indices(indices, len(rows))
     if spectrum.trace == 0.0:
         raise ValueError("rows must not all be zero; there is no moment to compare with")
@@ -76,9 +71,7 @@ def compare_moments(
     of_subset, mean, mean_of_subset = chosen.T @ chosen / len(chosen), rows.mean(0), chosen.mean(0)
     rotated = spectrum.eigenvectors.T @ of_subset @ spectrum.eigenvectors
     k = spectrum.leading(k)
-    roots = np.sqrt(spectrum.eigenvalues[:k])
-    values = scipy.linalg.eigvalsh(rotated[:k, :k] / np.outer(roots, roots))
-    spanned = values[0] > k * np.finfo(float).eps * values[-1]
+    certificate, values = certify(view, indices, k=k), matched_spectrum(view, indices, k)
     gap = np.linalg.norm(rotated - np.diag(spectrum.eigenvalues))
     within = _mean_square_distance(np.trace(of_subset), mean_of_subset, len(chosen))
     pool = _mean_square_distance(spectrum.trace, mean, len(rows))
@@ -87,9 +80,9 @@ def compare_moments(
         mean_gap=float(np.linalg.norm(mean_of_subset - mean) / np.sqrt(spectrum.trace)),
         moment_gap=float(gap / np.linalg.norm(spectrum.eigenvalues)),
         deviation=float(np.abs(values - 1.0).max()),
-        slack=float(1.0 / values[0]) if spanned else np.inf,
-        variance=float(np.mean(1.0 / values)) if spanned else np.inf,
-        volume=float(np.exp(np.mean(np.log(values)))) if spanned else 0.0,
+        slack=certificate.slack,
+        variance=certificate.variance,
+        volume=float(np.exp(np.mean(np.log(values)))) if values[0] > 0 else 0.0,
         spread=float(within / pool) if pool > 0 else 1.0,
     )
 

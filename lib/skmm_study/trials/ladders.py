@@ -16,7 +16,7 @@ from skmm.numerics.inputs import check_budget
 from skmm.rounding.exchange import exchange
 from skmm.rounding.regret import round_by_regret
 from skmm.rounding.sampling import round_by_sampling, round_to_top
-from skmm.spectrum import Spectrum
+from skmm.selection.view import PoolView
 from skmm_study.theory.agreement import compare_moments
 
 if TYPE_CHECKING:
@@ -24,18 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Indices = NDArray[np.intp]
-View = tuple[NDArray[np.float64], Spectrum]
 
 
 def moment_trials(
-    view: Callable[[int], View], subsets: Mapping[tuple[str, int, int], Indices]
+    view: Callable[[int], PoolView], subsets: Mapping[tuple[str, int, int], Indices]
 ) -> pd.DataFrame:
     r"""Compares the moments of many subsets with the pool's, and with the best possible.
 
     Directions are those that n samples can cover, :math:`k = \min(\bar r, n/3)`, at least one.
 
     Args:
-        view: ``view(seed)`` returns sketched rows and their spectrum.
+        view: ``view(seed)`` returns the pool as selections under that seed saw it.
         subsets: ``(method, n, seed)`` -> indices, as of `skmm_study.run_trials`.
 
     Returns:
@@ -48,11 +47,11 @@ def moment_trials(
     for (method, n, seed), indices in subsets.items():
         if seed not in views:
             views[seed] = view(seed)
-        rows, spectrum = views[seed]
+        rows, spectrum = views[seed].rows, views[seed].spectrum
         k = spectrum.leading(max(1, min(spectrum.intrinsic_dimension, n // 3)))
         if (n, seed) not in bounds:
             bounds[n, seed] = bound_v_optimality(spectrum.whiten(rows, k), n).lower_bound
-        found = compare_moments(rows, spectrum, indices, k=k)
+        found = compare_moments(views[seed], indices, k=k)
         extra = {"certified_slack": found.certified_slack}
         extra["ratio"] = found.variance / bounds[n, seed]
         trials.append({"method": method, "n": n, "seed": seed} | asdict(found) | extra)

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmm.selection.select import PoolView, select
+from skmm.selection.select import select
+from skmm.selection.view import PoolView
 from skmm.spectrum import Spectrum
 from skmm_study.pools.synthetic import gaussian_mixture
 from skmm_study.trials.ladders import (

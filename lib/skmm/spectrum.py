@@ -13,6 +13,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.threads import large_product, one_thread
 from skmm.numerics.ties import first_least
 
 _EQUAL = 1e-11
@@ -76,8 +77,10 @@ class Spectrum:
         In double precision whatever the rows are in: squares have twice the range and the digits.
         """
         rows = check_rows(rows, "rows").astype(np.float64, copy=False)
-        moment = rows.T @ rows / len(rows)
-        eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
+        with one_thread():
+            with large_product(rows.size * rows.shape[1]):
+                moment = rows.T @ rows / len(rows)
+            eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
         # Copies, for torch takes no negative strides.
         descending = np.maximum(eigenvalues[::-1].copy(), 0.0)
         spectrum = cls(descending, eigenvectors[:, ::-1].copy(), len(rows))

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.numerics.threads import large_product
 
 _HELD = 1 << 25
 """Entries of the kernel at the subset that are held even if the rows have fewer: 256 MB."""
@@ -57,8 +58,9 @@ class KernelDiscrepancy(Criterion):
     def _kernel_rows(self, some: Indices) -> Floats:
         """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
         out = np.empty((len(some), len(self._rows)))
-        for block in blocks(len(some), len(self._rows)):
-            out[block] = self._kernel(some[block], slice(None))
+        with large_product(len(some) * self._rows.size):
+            for block in blocks(len(some), len(self._rows)):
+                out[block] = self._kernel(some[block], slice(None))
         return out
 
     def start(self, indices: Indices) -> None:

@@ -1,24 +1,55 @@
-"""One thread for linear algebra where products are small and follow one another by the thousand."""
+"""How many threads linear algebra takes: one where products are small, all where one is large.
+
+Handing a small product to a second thread costs more than the product, and beside another busy
+process it costs milliseconds; a selection makes such products by the thousand.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
+
+_LARGE = 1 << 30
+"""Multiplications from which on a product is shared among threads: tens of milliseconds on one."""
+
+_given: ContextVar[int | None] = ContextVar("_given", default=None)
 
 
 @cache
 def _controller() -> ThreadpoolController:
     # Looking the loaded libraries up takes milliseconds: once is enough, for NumPy's and SciPy's
     # BLAS are loaded with whatever calls this.
-    return ThreadpoolController()
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController().select(user_api="blas")
 
 
-def one_thread() -> AbstractContextManager:
-    """Limits BLAS to one thread in a ``with`` block.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limits BLAS to one thread in a ``with`` block, but for what is marked as `large_product`."""
+    if _given.get() is not None:
+        yield
+        return
+    controller = _controller()
+    most = max((library.num_threads for library in controller.lib_controllers), default=1)
+    token = _given.set(most)
+    try:
+        with controller.limit(limits=1):
+            yield
+    finally:
+        _given.reset(token)
 
-    Handing a small product to a second thread costs more than the product; beside another busy
-    process it costs milliseconds, thousands of times.
-    """
-    return _controller().limit(limits=1, user_api="blas")
+
+@contextmanager
+def large_product(multiplications: int) -> Iterator[None]:
+    """Lets a product of so many multiplications have the caller's threads again, if it is large."""
+    given = _given.get()
+    if given is None or given == 1 or multiplications < _LARGE:
+        yield
+        return
+    with _controller().limit(limits=given):
+        yield

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_budget, check_choice
+from skmm.numerics.threads import one_thread
 from skmm.selection.certificate import Certificate, certify
 from skmm.selection.selectors import SELECTORS
 from skmm.selection.selectors.base import Pool
@@ -148,11 +149,13 @@ def select(
         )
     pool, method_rng = look_at(features, m, sketch, rng)
     n = check_budget(n, pool.N)
-    begin = time.perf_counter()
-    choice = chosen.choose(pool, n, rng=method_rng, **knobs)
-    seconds = time.perf_counter() - begin
+    with one_thread():
+        begin = time.perf_counter()
+        choice = chosen.choose(pool, n, rng=method_rng, **knobs)
+        seconds = time.perf_counter() - begin
+        view = PoolView(pool.sketched, pool.spectrum)
+        certificate = certify(view, choice.indices)
     _warn_of_one_row(pool)
-    view = PoolView(pool.sketched, pool.spectrum)
     return Selection(
         indices=choice.indices,
         weights=np.full(n, 1.0 / n),
@@ -160,7 +163,7 @@ def select(
         settings=choice.settings,
         objective=choice.objective,
         lower_bound=choice.lower_bound,
-        certificate=certify(view, choice.indices),
+        certificate=certificate,
         view=view,
         seconds=seconds,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.threads import large_product
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
 
@@ -42,7 +43,9 @@ class Pool:
         r = self.features.shape[1]
         if self.m == r:
             return self.features
-        return SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)(self.features)
+        drawn = SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)
+        with large_product(self.features.size * self.m):
+            return drawn(self.features)
 
     @cached_property
     def spectrum(self) -> Spectrum:

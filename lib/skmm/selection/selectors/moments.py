@@ -2,7 +2,8 @@ r"""Sketchy moment matching: sketch, spectrum, a criterion on moments, exchange 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,20 +103,20 @@ def match(
     if not isinstance(mean, bool | np.bool_):
         raise ValueError(f"mean must be True or False, got {mean!r}")
     filled = np.flatnonzero(pool.sketched.any(axis=1))
-    if 0 < len(filled) < pool.N:
+    if len(filled) == 0:  # there is nothing to match
+        return Choice(rng.choice(pool.N, n, replace=False))
+    if len(filled) < pool.N:
         knobs = {"criterion": criterion, "metric": metric, "mean": mean, "slack": slack}
         return _match_filled(pool, filled, n, rng=rng, **knobs)
     if criterion == "auto":
         criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
-    rows, spectrum = _measure(pool, metric)
+    measured = _Measured.of(pool, metric)
     settings = f"criterion {criterion}, metric {metric}"
-    if spectrum.rank == 0:  # rows of zeros: there is nothing to match
-        return Choice(rng.choice(pool.N, n, replace=False), settings=settings)
     if criterion == "v-optimal":
-        return _match_by_design(rows, spectrum, n, rng=rng, settings=settings)
-    lowered = _criterion(criterion, rows, spectrum, n, slack=slack, mean=mean)
+        return _match_by_design(measured, n, rng=rng, settings=settings)
+    lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
     best = _best_exchange(lowered, _random_starts(pool.N, n, rng))
     return Choice(best.indices, best.value, settings=settings)
 
@@ -131,29 +132,19 @@ def _match_filled(
 
 
 def _match_by_design(
-    rows: NDArray[np.float64],
-    spectrum: Spectrum,
-    n: int,
-    *,
-    rng: np.random.Generator,
-    settings: str,
+    measured: _Measured, n: int, *, rng: np.random.Generator, settings: str
 ) -> Choice:
     """Descends on V-optimality from the relaxed design, whose bound is the yardstick."""
-    k = _covered(spectrum, n)
-    whitened = spectrum.whiten(rows, k)
+    whitened = measured.whitened(n)
+    N, k = whitened.shape
     if n < k:  # equal directions, of which none comes first: no design spans them all
-        best = _best_exchange(VOptimality(whitened, n), _random_starts(len(rows), n, rng))
+        best = _best_exchange(VOptimality(whitened, n), _random_starts(N, n, rng))
         return Choice(best.indices, best.value, settings=settings)
     design = bound_v_optimality(whitened, n, tolerance=_DESIGN_GAP)
     best = exchange(VOptimality(whitened, n), round_to_top(design.s, n))
-    chosen = np.zeros(len(rows))
+    chosen = np.zeros(N)
     chosen[best.indices] = 1.0 / n
     return Choice(best.indices, v_optimality(whitened, chosen), design.lower_bound, settings)
-
-
-def _covered(spectrum: Spectrum, n: int) -> int:
-    r"""Returns how many of the :math:`\bar r` leading directions ``n`` samples can cover well."""
-    return spectrum.leading(max(1, min(spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)))
 
 
 def _random_starts(N: int, n: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
@@ -171,35 +162,46 @@ def _has_low_dimension(pool: Pool, n: int) -> bool:
     return 2 * r_bar <= pool.m and _SAMPLES_PER_DIRECTION * r_bar <= n
 
 
-def _measure(pool: Pool, metric: str) -> tuple[NDArray[np.float64], Spectrum]:
-    """Returns the sketched rows in a metric, in units that keep fourth powers in range."""
-    rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
-    if spectrum.rank == 0:
-        return rows, spectrum
-    if metric == "raw":
-        unit = np.sqrt(spectrum.trace)
-        eigenvalues = spectrum.eigenvalues / spectrum.trace
-        return rows / unit, Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)
-    if metric == "whitened":
-        rows = spectrum.whiten(rows, spectrum.leading())
-    else:
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
-    return rows, Spectrum.of(rows)
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Sketched rows in a metric, in units that keep fourth powers in range: ``[N, m]``."""
+
+    rows: NDArray[np.float64]
+    known: Spectrum | None
+
+    @classmethod
+    def of(cls, pool: Pool, metric: str) -> _Measured:
+        rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
+        if metric == "raw":
+            eigenvalues = spectrum.eigenvalues / spectrum.trace
+            scaled = Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)
+            return cls(rows / np.sqrt(spectrum.trace), scaled)
+        if metric == "whitened":
+            return cls(spectrum.whiten(rows, spectrum.leading()), None)
+        return cls(rows / np.linalg.norm(rows, axis=1, keepdims=True), None)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Spectrum of the rows' second moment; not every criterion asks for it."""
+        return self.known or Spectrum.of(self.rows)
+
+    def whitened(self, n: int) -> NDArray[np.float64]:
+        r"""Coordinates in those of the :math:`\bar r` leading directions that ``n`` can cover."""
+        few = min(self.spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)
+        return self.spectrum.whiten(self.rows, self.spectrum.leading(max(1, few)))
 
 
-def _criterion(
-    name: str, rows: NDArray[np.float64], spectrum: Spectrum, n: int, *, slack: float, mean: bool
-) -> Criterion:
+def _criterion(name: str, measured: _Measured, n: int, *, slack: float, mean: bool) -> Criterion:
     if name == "diagonal":
-        shares = moment_shares(rows, spectrum, spectrum.leading())
+        spectrum = measured.spectrum
+        shares = moment_shares(measured.rows, spectrum, spectrum.leading())
         return DiagonalShortfall(shares, n, slack=slack)
-    if name == "full":
-        return SecondMoment(rows, n, mean=mean)
     if name == "fourth":
-        return FourthMoment(rows, n)
-    covered = _covered(spectrum, min(n, _SAMPLES_PER_DIRECTION * _COVERED))
+        return FourthMoment(measured.rows, n)
+    moment = SecondMoment(measured.rows, n, mean=mean)
+    if name == "full":
+        return moment
+    whitened = measured.whitened(min(n, _SAMPLES_PER_DIRECTION * _COVERED))
     # A uniform sample has mean variance 1 / (1 - k/n) over k whitened directions.
-    variance = VOptimality(spectrum.whiten(rows, covered), n)
-    share = max(0.0, 1.0 - covered / n)
-    return Combination([(1.0, SecondMoment(rows, n, mean=mean)), (share, variance)])
+    share = max(0.0, 1.0 - whitened.shape[1] / n)
+    return Combination([(1.0, moment), (share, VOptimality(whitened, n))])

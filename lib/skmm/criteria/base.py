@@ -45,6 +45,13 @@ class Criterion(ABC):
     def value(self) -> float:
         """Returns the objective of the current subset."""
 
+    def scale(self) -> float:
+        """Returns the size of the numbers that the objective is made of, at least one.
+
+        Rounding errors are in proportion to it, and so is what counts as a difference.
+        """
+        return 1.0
+
     @abstractmethod
     def single_changes(self) -> tuple[Floats, Floats]:
         """Returns what leaving and what entering of each row would add, apart: ``[N]`` each.
@@ -88,6 +95,10 @@ class Combination(Criterion):
     def value(self) -> float:
         """See `Criterion.value`."""
         return sum(weight * term.value() for weight, term in self._terms)
+
+    def scale(self) -> float:
+        """See `Criterion.scale`."""
+        return max([1.0, *(abs(weight) * term.scale() for weight, term in self._terms)])
 
     def single_changes(self) -> tuple[Floats, Floats]:
         """See `Criterion.single_changes`."""

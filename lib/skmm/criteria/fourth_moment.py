@@ -8,7 +8,6 @@ from skmm.criteria.base import Floats, blocks
 from skmm.criteria.kernel import KernelDiscrepancy
 from skmm.numerics.threads import large_product
 
-
 _WIDE = 16
 """Blocks of the N×N kernel are so many times a usual one: products of 32 MB keep their speed."""
 

@@ -51,6 +51,10 @@ class VOptimality(Criterion):
         """See `Criterion.value`."""
         return float(np.trace(self._inverse)) / len(self._inverse)
 
+    def scale(self) -> float:
+        """See `Criterion.scale`; a direction left out costs much more than one."""
+        return max(1.0, self.value())
+
     def _left(self, rows: Indices | slice) -> Floats:
         # A row's leverage in its own subset is below 1 by the ridge; rounding must not undo that.
         return np.maximum(1.0 - self._leverage[rows], 1e-12)

@@ -11,7 +11,7 @@ from skmm.criteria import Criterion
 from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.inputs import check_integer
 from skmm.numerics.threads import one_thread
-from skmm.numerics.ties import first_least, least
+from skmm.numerics.ties import TIE, first_least, least
 
 _TILE = 256, 1024
 """Swaps tried at once, leaving by entering: a table of 2 MB."""
@@ -60,7 +60,8 @@ def exchange(
             ``2 n``.
         shortlist: Samples of each kind in a shortlist: more swaps for each pass over the pool, at a
             price of ``shortlist²`` a swap.
-        tolerance: A swap must lower the criterion, whose scale is 1, by more than this.
+        tolerance: A swap must lower the criterion by more than this times its scale, which is 1
+            but where V-optimality lacks directions.
 
     Returns:
         The subset, the criterion's value there, and whether the descent came to its end.
@@ -92,10 +93,11 @@ def exchange(
             )
         swaps, gain = _descend(criterion, limit, shortlist, tolerance)
         value = criterion.value()
-    if gain > tolerance:
+    converged = gain <= tolerance * criterion.scale()
+    if not converged:
         left = f"a swap that would lower the criterion by {gain:.2g} from {value:.3g}"
         warn_of_limit("exchange", f"max_swaps={limit}", left, "allow more swaps")
-    return Exchange(np.flatnonzero(criterion.inside), value, swaps, gain <= tolerance)
+    return Exchange(np.flatnonzero(criterion.inside), value, swaps, converged)
 
 
 def _descend(
@@ -104,16 +106,17 @@ def _descend(
     """Returns the swaps made, and what the best swap left would gain."""
     swaps, gain = 0, 0.0
     while not criterion.inside.all():
+        scale = criterion.scale()
         for scores in (criterion.single_changes, lambda: _best_swaps(criterion)):
             leave, enter = scores()
-            rows = _least_among(leave, criterion.inside, shortlist)
-            rows = np.append(rows, _least_among(enter, ~criterion.inside, shortlist))
+            rows = _least_among(leave, criterion.inside, shortlist, TIE * scale)
+            rows = np.append(rows, _least_among(enter, ~criterion.inside, shortlist, TIE * scale))
             leaving, entering, gain = _descend_on(criterion, rows, limit - swaps, tolerance)
             if len(leaving) > 0:
                 criterion.swap(leaving, entering)
                 swaps += len(leaving)
                 break
-            if gain > tolerance:  # a swap helps, but none is allowed any more
+            if gain > tolerance * scale:  # a swap helps, but none is allowed any more
                 return swaps, gain
         else:
             break
@@ -121,10 +124,10 @@ def _descend(
 
 
 def _least_among(
-    scores: NDArray[np.float64], among: NDArray[np.bool_], size: int
+    scores: NDArray[np.float64], among: NDArray[np.bool_], size: int, tie: float
 ) -> NDArray[np.intp]:
     candidates = np.flatnonzero(among)
-    return candidates[least(scores[candidates], size)]
+    return candidates[least(scores[candidates], size, tie)]
 
 
 def _descend_on(
@@ -139,9 +142,10 @@ def _descend_on(
     for swaps in range(limit + 1):
         inside, outside = np.flatnonzero(part.inside), np.flatnonzero(~part.inside)
         changes = part.swap_changes(inside, outside)
-        i, j = divmod(first_least(changes), len(outside))
+        scale = part.scale()
+        i, j = divmod(first_least(changes, TIE * scale), len(outside))
         gain = -float(changes[i, j])
-        if gain <= tolerance or swaps == limit:
+        if gain <= tolerance * scale or swaps == limit:
             break
         part.swap(inside[i : i + 1], outside[j : j + 1])
     return rows[before & ~part.inside], rows[~before & part.inside], gain

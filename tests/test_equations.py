@@ -216,10 +216,35 @@ def test_certificate_variance_and_bias(pool, n):
     least = 1 - np.trace(sigma @ P) / trace
     ranks = [np.zeros((5, 5)), *(best_projector(sigma_S, q) for q in range(1, min(n, 5) + 1))]
     bounds = [2 * 0.3 / n * price(Q) + 2 * 4.0 * (trace - np.trace(sigma @ Q)) for Q in ranks]
-    found = certificate.risk_bound(noise_variance=0.3, theta_norm=2.0)
-    assert found == pytest.approx(min(bounds), rel=1e-9)
+    assert certificate.risk_bound(noise_variance=0.3, theta_norm=2.0) <= min(bounds)
     assert certificate.least_bias_share == pytest.approx(least, abs=1e-12)
     assert certificate.bias_share >= certificate.least_bias_share - 1e-12
+
+
+@pytest.mark.parametrize("n", [3, 12, 40])
+@pytest.mark.parametrize("noise", [1e-3, 0.3, 50.0])
+def test_risk_bound_is_the_mean_risk_and_bounds_every_direction(pool, n, noise):
+    r"""The certificate's :math:`\tfrac{\sigma^2}n\mathrm{tr}\,\Sigma(\Sigma_S+\alpha I)^{-1}`.
+
+    It equals the excess risk summed over orthogonal :math:`\theta_*` of norm :math:`\tau` (the mean
+    over :math:`\theta_*\sim\mathcal N(0,\tau^2 I)`), of which each one's is a part; no penalty has
+    less; and it is below the dense matrix formula by rounding alone.
+    """
+    G, spectrum = pool
+    S = np.random.default_rng(n).choice(60, n, replace=False)
+    found = certify(PoolView(G, spectrum), S).risk_bound(noise_variance=noise, theta_norm=2.0)
+    alpha = noise / (n * 4.0)
+    shrunk = np.linalg.inv(G[S].T @ G[S] / n + alpha * np.eye(5))
+    assert found == pytest.approx(noise / n * np.trace(G.T @ G / 60 @ shrunk), rel=1e-9)
+    seen = FixedDesign.of(G).select(S)
+    at = {"noise_variance": noise, "alphas": [alpha]}
+    axes = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))[0]
+    together = seen.excess_risk(2.0 * G @ axes, **at).total[0]
+    assert found == pytest.approx(together, rel=1e-9)
+    for axis in axes.T:
+        assert seen.excess_risk(2.0 * G @ axis, **at).total[0] <= found
+    anywhere = seen.excess_risk(2.0 * G @ axes, noise_variance=noise).best.total[0]
+    assert found <= anywhere * (1 + 1e-9)
 
 
 def test_distance_tail():

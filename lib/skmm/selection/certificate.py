@@ -33,10 +33,9 @@ class Certificate:
         bias_share: :math:`\operatorname{tr}(\tilde\Sigma (I-Q)) / \operatorname{tr}\tilde\Sigma`.
         least_bias_share: The same for the best projector of rank :math:`k`.
         trace: :math:`\operatorname{tr}\tilde\Sigma`, in the units of the rows.
-        variances: :math:`\operatorname{tr}(\tilde\Sigma (Q_q\tilde\Sigma_S Q_q)^\dagger)` for the
-            projectors :math:`Q_q` on the ``q = 0, 1, ...`` leading eigenvectors of
-            :math:`\tilde\Sigma_S`, up to its rank.
-        left_out: :math:`\operatorname{tr}(\tilde\Sigma (I - Q_q))` for the same.
+        eigenvalues: Those of :math:`\tilde\Sigma_S` above rounding, descending, ``[q]``.
+        exposure: :math:`u_j^\top \tilde\Sigma u_j` along its eigenvectors, ``[q]``: what of the
+            pool lies where the subset does.
     """
 
     n: int
@@ -46,33 +45,40 @@ class Certificate:
     bias_share: float
     least_bias_share: float
     trace: float
-    variances: NDArray[np.float64]
-    left_out: NDArray[np.float64]
+    eigenvalues: NDArray[np.float64]
+    exposure: NDArray[np.float64]
 
     def risk_bound(self, *, noise_variance: float, theta_norm: float) -> float:
-        r"""Returns the bound of Theorem 2.2 on the excess risk, at its best projector.
+        r"""Returns a bound on the expected excess risk of ridge regression on the subset.
 
-        .. math:: \min_q\ \frac{2\sigma^2}{n}
-            \operatorname{tr}\bigl(\tilde\Sigma (Q_q\tilde\Sigma_S Q_q)^\dagger\bigr)
-            + 2 \operatorname{tr}\bigl(\tilde\Sigma (I - Q_q)\bigr) \|\theta_*\|^2
+        .. math:: \mathbb E\,\mathrm{ER}(\theta_S) \le \frac{\sigma^2}{n}
+            \operatorname{tr}\bigl(\tilde\Sigma (\tilde\Sigma_S + \alpha I)^{-1}\bigr),
+            \qquad \alpha = \frac{\sigma^2}{n \|\theta_*\|^2}
 
-        It is proven where the rows are not sketched (``m = r``); in a sketch it is the bound for
-        ridge regression on the sketched rows.
+        at the penalty :math:`\alpha`, whatever the direction of :math:`\theta_*`: the variance of
+        what the subset sees, and all of :math:`\|\theta_*\|^2` for what it does not. If
+        :math:`\theta_*` is drawn with covariance :math:`\tau^2 I`, the mean excess risk itself
+        with :math:`\tau` for :math:`\|\theta_*\|`, and :math:`\alpha` the best penalty. It never
+        falls when samples are taken away. Proven where rows are not sketched (``m = r``); in a
+        sketch it is about ridge regression on the sketched rows.
 
         Args:
             noise_variance: :math:`\sigma^2` of the labels.
-            theta_norm: :math:`\|\theta_*\|`.
+            theta_norm: :math:`\|\theta_*\|`, or :math:`\tau`.
 
         Raises:
             ValueError: one of them is not positive.
 
         References:
-            Sketchy Moment Matching (Dong et al., 2024), Theorem 2.2
+            Theorem 2.2 of Sketchy Moment Matching (Dong et al., 2024) bounds the same risk at the
+            best projector; this is below it.
         """
         noise = check_positive(noise_variance, "noise_variance", hint="it scales the variance")
         norm = check_positive(theta_norm, "theta_norm", hint="it scales the bias")
-        bounds = 2 * noise / self.n * self.variances + 2 * norm**2 * self.left_out
-        return float(bounds.min())
+        alpha = noise / (self.n * norm**2)
+        unseen = max(self.trace - float(self.exposure.sum()), 0.0)
+        seen = float(np.sum(self.exposure / (self.eigenvalues + alpha)))
+        return noise / self.n * seen + norm**2 * unseen
 
     def __str__(self) -> str:
         k, n = self.dimension, self.n
@@ -119,29 +125,26 @@ def certify(view: PoolView, indices: ArrayLike, *, k: int | None = None) -> Cert
     indices = check_indices(indices, len(rows))
     n = len(indices)
     if spectrum.trace == 0.0:
-        none = np.zeros(1)
+        none = np.zeros(0)
         return Certificate(n, 0, 1.0, 1.0, 0.0, 0.0, 0.0, none, none)
     if k is not None:
         check_integer(k, "k", low=1, high=spectrum.rank, hint="directions beyond are empty")
     k = spectrum.leading(k)
     of_subset = Spectrum.of(rows[indices])
-    # How much of the pool lies along each eigenvector of the subset's moment.
     rank = of_subset.rank
     overlap = (spectrum.eigenvectors.T @ of_subset.eigenvectors[:, :rank]) ** 2
     exposure = spectrum.eigenvalues @ overlap
-    variances = np.append(0.0, np.cumsum(exposure / of_subset.eigenvalues[:rank]))
-    left_out = np.maximum(spectrum.trace - np.append(0.0, np.cumsum(exposure)), 0.0)
     matched = matched_spectrum(view, indices, k)
     return Certificate(
         n=n,
         dimension=k,
         slack=float(1.0 / matched[0]) if matched[0] > 0 else np.inf,
         variance=float(np.mean(1.0 / matched)) if matched[0] > 0 else np.inf,
-        bias_share=float(left_out[min(k, rank)] / spectrum.trace),
+        bias_share=max(0.0, 1.0 - float(exposure[:k].sum()) / spectrum.trace),
         least_bias_share=float(spectrum.eigenvalues[k:].sum() / spectrum.trace),
         trace=spectrum.trace,
-        variances=variances,
-        left_out=left_out,
+        eigenvalues=of_subset.eigenvalues[:rank],
+        exposure=exposure,
     )
 
 

@@ -20,7 +20,8 @@ from skmm.criteria import (
 from skmm.matching.design import bound_v_optimality, v_optimality
 from skmm.matching.program import check_slack, moment_shares
 from skmm.numerics.inputs import check_choice
-from skmm.rounding.exchange import exchange
+from skmm.numerics.ties import first_least
+from skmm.rounding.exchange import Exchange, exchange
 from skmm.rounding.sampling import round_to_top
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
@@ -36,6 +37,10 @@ _COVERED = 64
 
 _WHOLE = ("combined", "fourth", "full")
 """Criteria of whole moments, which a few long rows would dominate: they take unit rows."""
+
+_SMALL_POOL, _MOST_STARTS = 1 << 16, 32
+"""Descents from several random subsets, for pools so small (N n) that they take milliseconds and
+that a single descent, with few swaps to choose from, may end in a poor minimum."""
 
 _DESIGN_GAP = 1e-2
 """How close, relatively, the relaxed design that V-optimality starts from is to its optimum."""
@@ -77,13 +82,14 @@ def match(
       where every direction carries something V-optimality picks outliers. Features that are few
       and clean are better served by ``v-optimal``.
 
-    All but ``v-optimal`` start from a random subset. Rows of zeros carry nothing: none is chosen
-    while others are left.
+    All but ``v-optimal`` start from a random subset; pools with ``N n`` below 32,768 from several,
+    up to 32, of which the best end counts. Rows of zeros carry nothing: none is chosen while others
+    are left.
 
     Args:
         pool: The pool.
         n: Budget.
-        rng: Generator for the random start.
+        rng: Generator for the random starts.
         criterion: What exchange descent lowers, one of `CRITERIA`.
         metric: What rows are measured in: ``raw``; ``row`` (unit norm, so that no row weighs more
             than another); ``whitened`` (every leading direction counts the same). Unless told,
@@ -112,7 +118,7 @@ def match(
     if criterion == "v-optimal":
         return _match_by_design(measured, n, rng=rng, settings=settings)
     lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
-    best = exchange(lowered, rng.choice(pool.N, n, replace=False))
+    best = _best_exchange(lowered, pool.N, n, rng)
     return Choice(best.indices, best.value, settings=settings)
 
 
@@ -133,13 +139,19 @@ def _match_by_design(
     whitened = measured.whitened(n)
     N, k = whitened.shape
     if n < k:  # equal directions, of which none comes first: no design spans them all
-        best = exchange(VOptimality(whitened, n), rng.choice(N, n, replace=False))
+        best = _best_exchange(VOptimality(whitened, n), N, n, rng)
         return Choice(best.indices, best.value, settings=settings)
     design = bound_v_optimality(whitened, n, tolerance=_DESIGN_GAP)
     best = exchange(VOptimality(whitened, n), round_to_top(design.s, n))
     chosen = np.zeros(N)
     chosen[best.indices] = 1.0 / n
     return Choice(best.indices, v_optimality(whitened, chosen), design.lower_bound, settings)
+
+
+def _best_exchange(criterion: Criterion, N: int, n: int, rng: np.random.Generator) -> Exchange:
+    starts = max(1, min(_MOST_STARTS, _SMALL_POOL // (N * n)))
+    ends = [exchange(criterion, rng.choice(N, n, replace=False)) for _ in range(starts)]
+    return ends[first_least(np.array([end.value for end in ends]))]
 
 
 def _has_low_dimension(pool: Pool, n: int) -> bool:

@@ -6,7 +6,6 @@ import scipy.sparse
 import torch
 
 from skmm.numerics.inputs import (
-    as_generator,
     check_budget,
     check_choice,
     check_integer,
@@ -15,6 +14,7 @@ from skmm.numerics.inputs import (
     check_rows,
     is_tensor,
 )
+from skmm.numerics.streams import as_generator
 
 ROWS = np.arange(12).reshape(4, 3)
 

@@ -11,7 +11,7 @@ References:
 from importlib import import_module
 
 _HOME = {
-    "numerics.inputs": ["as_generator"],
+    "numerics.streams": ["as_generator"],
     "gradients": ["GradientSketch", "last_parameters", "sketched_gradients"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
     "spectrum": ["Spectrum", "intrinsic_dimension"],

@@ -20,7 +20,8 @@ from skmm.gradients.plan import Plan, make_plan
 from skmm.gradients.residuals import ResidualRule, SampleStream
 from skmm.gradients.rows import Collector
 from skmm.gradients.sketch import GradientSketch
-from skmm.numerics.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import check_choice, check_integer
+from skmm.numerics.streams import as_generator
 
 _FORMED_ENTRIES = 1 << 24
 """Gradients that `torch.func` may form at a time: 64 MB of float32."""

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from skmm.gradients.parameters import resolve_parameters
 from skmm.gradients.rows import Collector, FactoredGradients, FormedGradients
 from skmm.gradients.tensorsketch import TensorSketch
-from skmm.numerics.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import check_choice, check_integer
+from skmm.numerics.streams import as_generator
 from skmm.sketching import SKETCHES, Sketch
 
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 
 
 def _permuted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from skmm.matching.newton import solve_by_newton
 from skmm.matching.simplex import duality_gap, project_capped_simplex
 from skmm.numerics.inputs import (
-    as_generator,
     check_budget,
     check_choice,
     check_integer,
     check_positive,
     check_rows,
 )
+from skmm.numerics.streams import as_generator
 from skmm.spectrum import Spectrum
 
 SOLVERS = ("newton", "apg", "cvxpy")

@@ -8,29 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.random.bit_generator import ISpawnableSeedSequence
 from numpy.typing import ArrayLike, NDArray
-
-
-def as_generator(rng: int | np.random.Generator) -> np.random.Generator:
-    """Returns the generator that ``rng`` names: itself, or a fresh one seeded by an integer.
-
-    Raises:
-        ValueError: ``rng`` is neither a non-negative integer nor a generator.
-    """
-    if isinstance(rng, np.random.Generator):
-        if not isinstance(rng.bit_generator.seed_seq, ISpawnableSeedSequence):
-            raise ValueError(
-                f"rng must be able to spawn, got a generator around {rng.bit_generator!r}, which "
-                "has no seed sequence; make it by numpy.random.default_rng(seed)"
-            )
-        return rng
-    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0:
-        return np.random.default_rng(int(rng))
-    raise ValueError(
-        f"rng must be a non-negative int or a numpy.random.Generator, got {rng!r}; "
-        "pass for example rng=0"
-    )
 
 
 def is_tensor(rows: Any) -> bool:

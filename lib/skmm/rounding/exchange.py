@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.criteria import Criterion
-from skmm.numerics.inputs import as_generator, check_budget, check_integer
+from skmm.numerics.inputs import check_budget, check_integer
+from skmm.numerics.streams import as_generator
 
 _TILE = 256, 1024
 """Swaps tried at once, leaving by entering: a table of 2 MB."""

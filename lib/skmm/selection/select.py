@@ -12,13 +12,13 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import (
-    as_generator,
     check_budget,
     check_choice,
     check_indices,
     check_integer,
     check_rows,
 )
+from skmm.numerics.streams import as_generator
 from skmm.selection.selectors import SELECTORS, Pool
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum

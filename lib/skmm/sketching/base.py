@@ -11,7 +11,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer, is_tensor
+from skmm.numerics.inputs import check_integer, is_tensor
+from skmm.numerics.streams import as_generator
 
 BLOCK_ENTRIES = 1 << 18
 """Entries of a row block in a blocked product: 2 MB of float64, about a core's L2 cache."""

@@ -10,13 +10,8 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from skmm.numerics.inputs import (
-    as_generator,
-    check_integer,
-    check_labels,
-    check_positive,
-    check_rows,
-)
+from skmm.numerics.inputs import check_integer, check_labels, check_positive, check_rows
+from skmm.numerics.streams import as_generator
 
 # Decades from "nearly the class means" to "nearly the widest margin" in the units of LinearProbe.
 # At the last ones the accuracy no longer changes: an optimum at the end of the list is not cut off.

@@ -18,7 +18,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer, check_rows
+from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.streams import as_generator
 
 Array = NDArray[np.float64]
 

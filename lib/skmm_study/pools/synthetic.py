@@ -10,7 +10,8 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer, check_positive
+from skmm.numerics.inputs import check_integer, check_positive
+from skmm.numerics.streams import as_generator
 
 Array = NDArray[np.float64]
 

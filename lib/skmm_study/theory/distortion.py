@@ -13,13 +13,8 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import pdist
 from scipy.stats import chi2
 
-from skmm.numerics.inputs import (
-    as_generator,
-    check_choice,
-    check_integer,
-    check_positive,
-    check_rows,
-)
+from skmm.numerics.inputs import check_choice, check_integer, check_positive, check_rows
+from skmm.numerics.streams import as_generator
 from skmm.sketching import GaussianSketch
 
 LAWS = ("theorem", "gaussian")

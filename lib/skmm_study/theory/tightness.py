@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 from skmm.training.risk import FixedDesign, SelectedDesign
 
 Array = NDArray[np.float64]

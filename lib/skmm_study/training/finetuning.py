@@ -13,13 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from skmm.gradients.parameters import frozen, last_parameters
-from skmm.numerics.inputs import (
-    as_generator,
-    check_integer,
-    check_labels,
-    check_positive,
-    is_tensor,
-)
+from skmm.numerics.inputs import check_integer, check_labels, check_positive, is_tensor
+from skmm.numerics.streams import as_generator
 
 _EVALUATED = 256
 """Rows of one forward pass without gradients."""

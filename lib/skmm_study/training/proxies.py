@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from skmm.numerics.inputs import as_generator, check_budget, check_integer, check_labels, check_rows
+from skmm.numerics.inputs import check_budget, check_integer, check_labels, check_rows
+from skmm.numerics.streams import as_generator
 from skmm.training.probing import LinearProbe
 
 _BATCH = 64

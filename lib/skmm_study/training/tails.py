@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 from skmm_study.vision.backbones import Backbone
 
 TRUNKS = {"mobilenet_v2": "features.18", "resnet18": "layer4.1", "resnet50": "layer4.2"}

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 from skmm_study.vision.cars import ANNOTATIONS, BOX, CLASS_NAMES, STANDIN_MARK
 from skmm_study.vision.matlab import write_mat
 

@@ -14,7 +14,6 @@ from skmm.numerics.inputs import (
     check_rows,
     is_tensor,
 )
-from skmm.numerics.streams import as_generator
 
 ROWS = np.arange(12).reshape(4, 3)
 
@@ -95,20 +94,6 @@ def test_opposite_infinities_do_not_cancel():
 def test_rows_of_another_kind_are_refused(rows, message):
     with pytest.raises(ValueError, match=message):
         check_rows(rows)
-
-
-def test_generators_come_from_seeds_or_pass_through():
-    """A seed names one stream, whatever integer type it has; a generator is used as it is."""
-    generator = np.random.default_rng(3)
-    assert as_generator(generator) is generator
-    draws = {float(as_generator(seed).random()) for seed in (7, np.int64(7), np.uint8(7))}
-    assert draws == {np.random.default_rng(7).random()}
-
-
-@pytest.mark.parametrize("rng", [None, -1, 1.0, True, "7", np.random.RandomState(0)])
-def test_other_sources_of_randomness_are_refused(rng):
-    with pytest.raises(ValueError, match=r"non-negative int or a numpy\.random\.Generator"):
-        as_generator(rng)
 
 
 @pytest.mark.parametrize("value", [1, 4, np.int8(3), np.uint64(2)])

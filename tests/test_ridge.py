@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skmm.numerics.streams import as_generator
 from skmm.training.ridge import RidgePath, cross_validate
 
 ALPHAS = np.geomspace(1e-4, 10, 13)
@@ -75,7 +76,7 @@ def test_cross_validation_equals_a_slow_loop(n, r, folds):
     G, y = problem(n, r, 2)
     fast = cross_validate(G, y, rng=5, alphas=ALPHAS, folds=folds)
     squares = np.zeros(len(ALPHAS))
-    for held_out in np.array_split(np.random.default_rng(5).permutation(n), min(folds, n)):
+    for held_out in np.array_split(as_generator(5, "cross_validate").permutation(n), min(folds, n)):
         kept = np.delete(np.arange(n), held_out)
         for a, alpha in enumerate(ALPHAS):
             ridge = G[kept].T @ G[kept] + len(kept) * alpha * np.eye(r)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm import select
+from skmm import as_generator, select
 from skmm.training.risk import FixedDesign
 from skmm_study.pools.synthetic import (
     gaussian_mixture,
@@ -136,7 +136,7 @@ def test_shares_are_geometric(K, smallest):
 
 
 def test_same_seed_same_mixture():
-    one, two = (gaussian_mixture(50, 20, 3, rng=seed) for seed in (7, np.random.default_rng(7)))
+    one, two = (gaussian_mixture(50, 20, 3, rng=seed) for seed in (7, as_generator(7, "mixture")))
     np.testing.assert_array_equal(one.features, two.features)
     np.testing.assert_array_equal(one.targets, two.targets)
 

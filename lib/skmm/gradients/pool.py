@@ -97,7 +97,7 @@ def sketched_gradients(
     References:
         Sketchy Moment Matching (Dong et al., 2024), Algorithm 3.1, https://arxiv.org/abs/2407.06120
     """
-    map_rng, label_rng = as_generator(rng).spawn(2)
+    map_rng, label_rng = as_generator(rng, "gradients").spawn(2)
     if isinstance(sketch, GradientSketch):
         if (m, parameters, last) != (None, None, None):
             raise ValueError(

@@ -73,7 +73,7 @@ class GradientSketch:
         shapes = {name: tuple(p.shape) for name, p in chosen.items()}
         check_choice(sketch, "sketch", ("tensor", *SKETCHES))
         m = check_integer(m, "m", low=1, hint="it is the sketch size, for example m=512")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "sketch.gradients")
         if sketch != "tensor":
             r = sum(map(math.prod, shapes.values()))
             return cls(shapes, m, SKETCHES[sketch].draw(r, m, rng=rng))

@@ -80,7 +80,7 @@ class TensorSketch:
             ValueError: ``m`` is below 1.
         """
         check_integer(m, "m", low=1, hint="it is the sketch size")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "sketch.tensor")
         d = shape[0] if shape else 1
         e = math.prod(shape[1:])
         # One side in random order is enough for the variance: the shorter, as it costs a gather.

@@ -125,7 +125,7 @@ def match_moments(
     shares = _check_shares(shares)
     N, k = shares.shape
     check_budget(n, N)
-    rng = as_generator(rng)
+    rng = as_generator(rng, "match_moments")
     target = 1.0 / check_slack(slack)
     check_positive(tolerance, "tolerance", hint="it is relative to the empty selection's objective")
     check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")

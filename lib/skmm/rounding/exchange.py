@@ -34,7 +34,7 @@ def round_by_sampling(
     """
     s = _check_weights(s, n)
     # Exponential clocks (Efraimidis and Spirakis): the first n to ring are a successive sample.
-    clocks = np.log(as_generator(rng).exponential(size=len(s)))
+    clocks = np.log(as_generator(rng, "round_by_sampling").exponential(size=len(s)))
     with np.errstate(divide="ignore"):
         rings = clocks - np.log(s)  # logarithms, for a tiny weight would overflow the quotient
     # Weights of zero never ring: among themselves they are ordered by their clocks, uniformly.

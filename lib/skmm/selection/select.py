@@ -252,7 +252,7 @@ def _pool(
 ) -> tuple[Pool, np.random.Generator]:
     """Checks the arguments; returns the pool with its own generator, and one for the method."""
     check_choice(sketch, "sketch", SKETCHES)
-    rng = as_generator(rng)
+    rng = as_generator(rng, "select")
     features = _within_range(check_rows(features))
     r = features.shape[1]
     m = min(r, 512) if m is None else m

@@ -12,7 +12,6 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer, is_tensor
-from skmm.numerics.streams import as_generator
 
 BLOCK_ENTRIES = 1 << 18
 """Entries of a row block in a blocked product: 2 MB of float64, about a core's L2 cache."""
@@ -124,8 +123,7 @@ def _check_real(real: bool, dtype: Any) -> None:
         raise ValueError(f"rows must hold real numbers, got dtype {dtype}")
 
 
-def check_sizes(r: int, m: int, rng: int | np.random.Generator) -> np.random.Generator:
-    """Returns the generator if ``1 <= m <= r``; see `Sketch.draw` for what it raises."""
+def check_sizes(r: int, m: int) -> None:
+    """Raises ``ValueError`` unless ``1 <= m <= r``."""
     check_integer(r, "r", low=1, hint="it is the dimension of the rows")
     check_integer(m, "m", low=1, high=r, hint="a sketch cannot be larger than the rows it is for")
-    return as_generator(rng)

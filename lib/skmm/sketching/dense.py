@@ -10,6 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import is_tensor
+from skmm.numerics.streams import as_generator
 from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
 
 
@@ -28,7 +29,8 @@ class GaussianSketch(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r * m`` normals; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.gaussian")
         matrix = rng.standard_normal((r, m))
         matrix /= np.sqrt(m)
         return cls(r, m, matrix)
@@ -55,7 +57,8 @@ class RademacherSketch(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r * m`` signs; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.rademacher")
         return cls(r, m, draw_signs(rng, r, m))
 
     def _apply(self, rows: Any) -> Any:

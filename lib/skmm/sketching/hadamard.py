@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import is_tensor
+from skmm.numerics.streams import as_generator
 from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
 
 
@@ -40,7 +41,8 @@ class SRHT(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r`` signs and ``m`` distinct columns; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.srht")
         padded = 1 << (r - 1).bit_length()
         return cls(r, m, draw_signs(rng, r), rng.choice(padded, m, replace=False, shuffle=False))
 

@@ -10,6 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer, is_tensor
+from skmm.numerics.streams import as_generator
 from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
 
 
@@ -39,7 +40,8 @@ class SparseSignSketch(Sketch):
         cls, r: int, m: int, *, rng: int | np.random.Generator, nonzeros: int | None = None
     ) -> Self:
         """Draws ``r * nonzeros`` columns and signs (``nonzeros``: ``min(8, m)`` unless told)."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.sparse-sign")
         k = min(8, m) if nonzeros is None else nonzeros
         check_integer(k, "nonzeros", low=1, high=m, hint="each needs a block of the m outputs")
         bounds = np.linspace(0, m, k + 1).astype(np.int32)

@@ -84,7 +84,7 @@ class LinearProbe:
         path = np.sort(np.atleast_1d(np.asarray(alphas, dtype=np.float64)).ravel())[::-1]
         if path.size == 0 or not (np.isfinite(path) & (path > 0)).all():
             raise ValueError(f"alphas must be finite and positive, got {alphas!r}")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "probe")
 
         center, rotation = _principal_axes(rows)
         rotated = (rows - center) @ rotation

@@ -177,7 +177,8 @@ def cross_validate(
     folds = check_integer(folds, "folds", low=2, hint="5 is usual, n leaves one row out")
     gram = rows @ rows.T if n <= r else rows.T @ rows
     predictions = np.empty((n, len(alphas), y.shape[1]))
-    for held_out in np.array_split(as_generator(rng).permutation(n), min(folds, n)):
+    shuffled = as_generator(rng, "cross_validate").permutation(n)
+    for held_out in np.array_split(shuffled, min(folds, n)):
         kept = np.setdiff1d(np.arange(n), held_out)
         if n <= r:
             dual = solve_path(gram[np.ix_(kept, kept)], y[kept], len(kept) * alphas)

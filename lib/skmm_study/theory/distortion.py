@@ -214,7 +214,8 @@ def sketch_afresh(
     batches = _check_batches(batches, len(rows))
     names = np.unique(batches)
     out = np.empty((len(rows), m))
-    for name, child in zip(names, as_generator(rng).spawn(len(names)), strict=True):
+    children = as_generator(rng, "sketch_afresh").spawn(len(names))
+    for name, child in zip(names, children, strict=True):
         members = batches == name
         out[members] = GaussianSketch.draw(rows.shape[1], m, rng=child)(rows[members])
     return out

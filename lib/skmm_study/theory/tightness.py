@@ -77,7 +77,7 @@ def sample_tightness(cases: int, *, rng: int | np.random.Generator, largest: int
     """
     check_integer(cases, "cases", low=1, hint="each is a random problem")
     check_integer(largest, "largest", low=2, hint="it bounds the number of samples and features")
-    rng = as_generator(rng)
+    rng = as_generator(rng, "tightness")
     leading, arbitrary = np.empty((2, cases))
     rank, count = np.empty((2, cases), dtype=np.int64)
     for case in range(cases):

@@ -83,7 +83,7 @@ def tail_of(
         fc.weight.zero_()
         fc.bias.zero_()
         if rng is not None:
-            draw = as_generator(rng).standard_normal((classes, backbone.width))
+            draw = as_generator(rng, "tail").standard_normal((classes, backbone.width))
             fc.weight.copy_(torch.from_numpy(draw / np.sqrt(backbone.width)))
     if backbone.name == "mobilenet_v2":
         return PointwiseTail(layer, fc)

@@ -136,7 +136,7 @@ def _random(build: Callable[..., nn.Module], size: int, rng) -> nn.Module:
 @contextmanager
 def _seeded(rng) -> Iterator[None]:
     """Seeds the global generator that torch initialises from, and puts it back afterwards."""
-    seed = int(as_generator(rng).integers(2**63))
+    seed = int(as_generator(rng, "backbone").integers(2**63))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

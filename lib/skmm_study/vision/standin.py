@@ -76,7 +76,7 @@ def write_standin(
         raise ValueError(f"{base} exists and is no stand-in; pass another folder as data")
     partial = base.with_name(f"{base.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    rng = as_generator(rng)
+    rng = as_generator(rng, "standin")
     counts = {"train": train_per_class, "test": test_per_class}
     for split, per_class in counts.items():
         _write_split(partial, split, np.repeat(np.arange(classes), per_class), size, rng)

@@ -242,6 +242,12 @@ def test_rows_that_are_not_real_are_refused(name, rows):
         DRAWS[name](10, 2, rng=0)(rows)
 
 
+@every_map
+def test_sparse_tensors_are_refused(name):
+    with pytest.raises(ValueError, match=r"got the layout torch.sparse_coo; pass rows.to_dense"):
+        DRAWS[name](10, 2, rng=0)(torch.eye(10).to_sparse())
+
+
 @pytest.mark.parametrize("nonzeros", [0, 5, 1.5])
 def test_bad_nonzeros_are_named(nonzeros):
     with pytest.raises(ValueError, match="nonzeros must be a whole number"):

@@ -16,15 +16,13 @@ from skmm.numerics.inputs import (
     check_choice,
     check_indices,
     check_integer,
-    check_rows,
+    check_pool,
+    to_range,
 )
 from skmm.numerics.streams import as_generator
 from skmm.selection.selectors import SELECTORS, Pool
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
-
-_LARGEST_EXPONENT = 30
-"""Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
 
 _MOST = 0.9
 """A row with more than this share of the second moment leaves next to nothing to the others."""
@@ -169,7 +167,8 @@ def select(
 
     Args:
         features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients
-            (finetuning); a NumPy array, torch tensor or SciPy sparse matrix of real numbers.
+            (finetuning); an array, tensor or sparse matrix of real numbers. Sparse rows and tensors
+            on an accelerator are sketched as and where they are.
         n: Budget, in ``1..N``.
         method: One of `skmm.SELECTORS`.
         rng: Seed or generator; the same seed gives the same subset on any run.
@@ -253,7 +252,7 @@ def _pool(
     """Checks the arguments; returns the pool with its own generator, and one for the method."""
     check_choice(sketch, "sketch", SKETCHES)
     rng = as_generator(rng, "select")
-    features = _within_range(check_rows(features))
+    features = to_range(check_pool(features))
     r = features.shape[1]
     m = min(r, 512) if m is None else m
     check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
@@ -272,12 +271,3 @@ def _warn_of_one_row(pool: Pool) -> None:
             "matched to little else; repair or drop this row, or divide rows by their norms",
             stacklevel=3,
         )
-
-
-def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns rows with a largest entry near 1 if it is extreme; units matter to no method."""
-    largest = max(features.max(), -features.min())
-    exponent = int(np.frexp(largest)[1])
-    if largest == 0 or abs(exponent) <= _LARGEST_EXPONENT:
-        return features
-    return np.ldexp(features, -exponent)  # a power of two: no digit is lost

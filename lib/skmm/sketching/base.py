@@ -69,7 +69,8 @@ class Sketch(ABC):
             returned as ``float32`` (tensors) or ``float64`` (arrays), sparse rows as a dense array.
 
         Raises:
-            ValueError: the last axis of ``rows`` is not ``r``, or they are not real numbers.
+            ValueError: the last axis of ``rows`` is not ``r``, or they are not real numbers, or a
+                sparse tensor.
         """
         if scipy.sparse.issparse(rows):
             self._check_axis(rows.shape)
@@ -81,6 +82,11 @@ class Sketch(ABC):
             return self._apply_sparse(rows).reshape(*shape[:-1], self.m)
         if is_tensor(rows):
             _check_real(not rows.is_complex(), rows.dtype)
+            if str(rows.layout) != "torch.strided":
+                raise ValueError(
+                    f"rows must be a dense tensor, got the layout {rows.layout}; "
+                    "pass rows.to_dense(), or a SciPy sparse matrix"
+                )
             if not rows.is_floating_point() or rows.dtype.itemsize < 4:
                 rows = rows.float()
         else:

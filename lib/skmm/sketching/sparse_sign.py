@@ -44,9 +44,23 @@ class SparseSignSketch(Sketch):
         rng = as_generator(rng, "sketch.sparse-sign")
         k = min(8, m) if nonzeros is None else nonzeros
         check_integer(k, "nonzeros", low=1, high=m, hint="each needs a block of the m outputs")
-        bounds = np.linspace(0, m, k + 1).astype(np.int32)
+        bounds = _bounds(m, k)
         columns = rng.integers(bounds[:-1], bounds[1:], size=(r, k), dtype=np.int32)
         return cls(r, m, columns, draw_signs(rng, r, k))
+
+    def _folds(self, rows: Any) -> list[Any]:
+        """For each block of the outputs, what adds up its inputs, in the place of ``rows``."""
+        key = "folds", rows.device, rows.dtype
+        if key not in self._moved:
+            from skmm.sketching.fold import Fold
+
+            place = {"dtype": rows.dtype, "device": rows.device}
+            bounds = _bounds(self.m, self.columns.shape[1])
+            self._moved[key] = [
+                Fold(self.columns[:, k] - bounds[k], self.signs[:, k], width, **place)
+                for k, width in enumerate(np.diff(bounds).tolist())
+            ]
+        return self._moved[key]
 
     @property
     def _scale(self) -> float:
@@ -62,12 +76,11 @@ class SparseSignSketch(Sketch):
         if is_tensor(rows):
             import torch
 
-            columns = torch.as_tensor(self.columns, device=rows.device).long()
-            signs = self._like(self.signs, rows)
-            out = rows.new_zeros(len(rows), self.m)
-            for k in range(columns.shape[1]):
-                out.index_add_(1, columns[:, k], rows * signs[:, k])
-            return out * self._scale
+            # No scatter: on a GPU it would add in another order each time.
+            folds = self._folds(rows)
+            parts = rows.unsqueeze(-1).split(max(8, BLOCK_ENTRIES // self.r))
+            out = torch.cat([torch.cat([fold(x) for fold in folds], dim=1) for x in parts])
+            return out.squeeze(-1) * self._scale
         # SciPy adds scaled rows of the transposed block; in a block that fits the cache, hot ones.
         transposed = self._matrix(rows.dtype).T
         step = max(8, BLOCK_ENTRIES // self.r)
@@ -78,3 +91,8 @@ class SparseSignSketch(Sketch):
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
         return (rows @ self._matrix(np.dtype(np.float64))).toarray()
+
+
+def _bounds(m: int, nonzeros: int) -> NDArray[np.int32]:
+    """Ends of the blocks that ``m`` outputs are cut into."""
+    return np.linspace(0, m, nonzeros + 1).astype(np.int32)

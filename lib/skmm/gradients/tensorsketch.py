@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer
 from skmm.numerics.streams import as_generator
+from skmm.sketching.base import draw_signs
 
 
 def _permuted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -23,10 +24,6 @@ def _shifted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int
     shifts = rng.integers(0, m, size=-(-d // m))
     index = np.arange(d)
     return (index + shifts[index // m]) % m
-
-
-def _signs(d: int, rng: np.random.Generator) -> NDArray[np.int8]:
-    return rng.integers(0, 2, size=d, dtype=np.int8) * np.int8(2) - np.int8(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +82,8 @@ class TensorSketch:
         by_row, by_column = _permuted_buckets, _shifted_buckets
         if d > e:
             by_row, by_column = by_column, by_row
-        rows = by_row(d, m, rng), _signs(d, rng)
-        return cls(tuple(shape), m, *rows, by_column(e, m, rng), _signs(e, rng))
+        rows = by_row(d, m, rng), draw_signs(rng, d)
+        return cls(tuple(shape), m, *rows, by_column(e, m, rng), draw_signs(rng, e))
 
     @property
     def r(self) -> int:

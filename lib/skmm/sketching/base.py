@@ -11,10 +11,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.inputs import check_integer, is_tensor
-
-BLOCK_ENTRIES = 1 << 18
-"""Entries of a row block in a blocked product: 2 MB of float64, about a core's L2 cache."""
 
 
 def draw_signs(rng: np.random.Generator, *shape: int) -> NDArray[np.int8]:
@@ -54,9 +52,8 @@ class Sketch(ABC):
         """Sketches dense rows ``[B, r]`` (NumPy or torch, single or double precision)."""
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
-        step = max(1, BLOCK_ENTRIES // self.r)
-        starts = range(0, max(1, rows.shape[0]), step)  # one empty block if there are no rows
-        return np.concatenate([self._apply(rows[i : i + step].toarray()) for i in starts])
+        parts = blocks(max(1, rows.shape[0]), self.r)  # one empty block if there are no rows
+        return np.concatenate([self._apply(rows[part].toarray()) for part in parts])
 
     def __call__(self, rows: Any) -> Any:
         r"""Sketches ``rows``.

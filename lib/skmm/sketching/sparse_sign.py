@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.inputs import check_integer, is_tensor
 from skmm.numerics.streams import as_generator
-from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
+from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +79,17 @@ class SparseSignSketch(Sketch):
 
             # No scatter: on a GPU it would add in another order each time.
             folds = self._folds(rows)
-            parts = rows.unsqueeze(-1).split(max(8, BLOCK_ENTRIES // self.r))
-            out = torch.cat([torch.cat([fold(x) for fold in folds], dim=1) for x in parts])
-            return out.squeeze(-1) * self._scale
+            stacked = rows.unsqueeze(-1)
+            parts = [
+                torch.cat([fold(stacked[part]) for fold in folds], dim=1)
+                for part in blocks(max(1, len(rows)), self.r, least=8)
+            ]
+            return torch.cat(parts).squeeze(-1) * self._scale
         # SciPy adds scaled rows of the transposed block; in a block that fits the cache, hot ones.
         transposed = self._matrix(rows.dtype).T
-        step = max(8, BLOCK_ENTRIES // self.r)
         out = np.empty((len(rows), self.m), rows.dtype)
-        for i in range(0, len(rows), step):
-            out[i : i + step] = (transposed @ rows[i : i + step].T).T
+        for part in blocks(len(rows), self.r, least=8):
+            out[part] = (transposed @ rows[part].T).T
         return out
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:

@@ -10,6 +10,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_integer, check_labels, check_positive, check_rows
 from skmm.numerics.streams import as_generator
 
@@ -117,7 +118,7 @@ def _principal_axes(rows: NDArray[np.floating]) -> tuple[NDArray, NDArray]:
     n, d = centred.shape
     gram = centred @ centred.T if n <= d else centred.T @ centred
     values, vectors = scipy.linalg.eigh(gram, check_finite=False)
-    keep = values > len(gram) * np.finfo(np.float64).eps * max(np.trace(gram), 1e-300)
+    keep = values > rank_cutoff(len(gram), max(np.trace(gram), 1e-300))
     axes = vectors[:, keep]
     if n <= d:
         axes = centred.T @ (axes / np.sqrt(values[keep]))

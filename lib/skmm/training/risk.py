@@ -13,27 +13,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_positive, check_rows
+from skmm.numerics.eigen import gram_eigen
+from skmm.numerics.inputs import check_indices, check_positive, check_rows
 from skmm.training.ridge import (
     Array,
     RidgePath,
     check_alphas,
     check_targets,
-    gram_eigen,
     mean_square,
     solve_path,
 )
-
-
-def check_indices(indices: ArrayLike, N: int) -> NDArray[np.int64]:
-    """Returns a selection as distinct positions in ``0..N-1``, shape ``[n]``."""
-    array = np.asarray(indices)
-    whole = array.ndim == 1 and array.size > 0 and np.issubdtype(array.dtype, np.integer)
-    if not whole or array.min() < 0 or array.max() >= N or np.unique(array).size < array.size:
-        raise ValueError(
-            f"indices must be distinct whole numbers in 0..{N - 1}, shape [n], got {indices!r}"
-        )
-    return array.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class FixedDesign:
         gram = G @ G.T if G.shape[0] <= G.shape[1] else None
         return cls(G, gram, float(np.einsum("ij,ij->", G, G)) / len(G))
 
-    def _gram_at(self, indices: NDArray[np.int64]) -> tuple[Array, Array]:
+    def _gram_at(self, indices: NDArray[np.intp]) -> tuple[Array, Array]:
         """Returns the columns ``[N, n]`` of the Gram matrix at the selection, and its block."""
         columns = (
             self.gram[:, indices]
@@ -121,7 +110,7 @@ class SelectedDesign:
         trace: :math:`\mathrm{tr}(\Sigma)`.
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.intp]
     eigenvalues: Array
     rows: Array
     trace: float

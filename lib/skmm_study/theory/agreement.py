@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_indices
 from skmm.spectrum import Spectrum
 
@@ -78,7 +79,7 @@ def compare_moments(
     k = spectrum.leading(k)
     roots = np.sqrt(spectrum.eigenvalues[:k])
     values = scipy.linalg.eigvalsh(rotated[:k, :k] / np.outer(roots, roots))
-    spanned = values[0] > k * np.finfo(float).eps * values[-1]
+    spanned = values[0] > rank_cutoff(k, values[-1])
     gap = np.linalg.norm(rotated - np.diag(spectrum.eigenvalues))
     within = _mean_square_distance(np.trace(of_subset), mean_of_subset, len(chosen))
     pool = _mean_square_distance(spectrum.trace, mean, len(rows))

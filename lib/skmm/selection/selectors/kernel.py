@@ -7,8 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_BLOCK_ENTRIES = 1 << 18
-"""Entries of a row block that is converted to ``float64``: 2 MB, about a core's L2 cache."""
+from skmm.numerics.blocks import blocks
 
 
 class LinearKernel:
@@ -46,9 +45,8 @@ class LinearKernel:
         if self.rows.dtype == np.float64:
             return self.rows @ vectors
         products = np.empty((self.N, *vectors.shape[1:]))
-        step = max(1, _BLOCK_ENTRIES // self.rows.shape[1])
-        for i in range(0, self.N, step):
-            products[i : i + step] = self.rows[i : i + step].astype(np.float64) @ vectors
+        for block in blocks(*self.rows.shape):
+            products[block] = self.rows[block].astype(np.float64) @ vectors
         return products
 
     def column(self, index: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ _HOME = {
     "rounding.regret": ["round_by_regret"],
     "selection.selectors": ["SELECTORS"],
     "training.ridge": ["CrossValidation", "RidgePath", "cross_validate"],
-    "training.risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
+    "training.risk": ["RidgeRisk", "RiskSplit", "SubsetRisk"],
     "training.probing": ["LinearProbe", "ProbeScores", "probe_scores"],
     "selection.select": ["Certificate", "Selection", "certify", "select", "selection_view"],
 }

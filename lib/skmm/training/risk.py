@@ -26,8 +26,8 @@ from skmm.training.ridge import (
 
 
 @dataclass(frozen=True)
-class FixedDesign:
-    r"""A pool whose samples are fixed, so that many selections from it share its Gram matrix.
+class RidgeRisk:
+    r"""The risk of ridge regression on subsets of one pool, which share its Gram matrix.
 
     Attributes:
         features: :math:`G`, shape ``[N, r]``.
@@ -40,7 +40,7 @@ class FixedDesign:
     trace: float
 
     @classmethod
-    def of(cls, features: ArrayLike) -> FixedDesign:
+    def of(cls, features: ArrayLike) -> RidgeRisk:
         """Prepares a pool ``[N, r]``: ``O(N^2 r)`` once if ``N <= r``, nothing otherwise."""
         G = check_rows(features).astype(np.float64, copy=False)
         gram = G @ G.T if G.shape[0] <= G.shape[1] else None
@@ -80,8 +80,8 @@ class FixedDesign:
         dual = solve_path(block, y[S], len(S) * alphas)
         return mean_square(np.tensordot(columns, dual, 1), y)
 
-    def select(self, indices: ArrayLike) -> SelectedDesign:
-        """Looks at the pool from the eigenbasis of a selection's second moment.
+    def on(self, indices: ArrayLike) -> SubsetRisk:
+        """Returns the risk on one subset, shape ``[n]``, for all penalties and noise levels.
 
         Costs one eigendecomposition of size ``min(n, r)`` and one product with the pool.
         """
@@ -93,12 +93,12 @@ class FixedDesign:
         else:
             values, V = gram_eigen(self.features[S].T @ self.features[S])
             rows = self.features @ V
-        return SelectedDesign(S, values / len(S), rows, self.trace)
+        return SubsetRisk(S, values / len(S), rows, self.trace)
 
 
 @dataclass(frozen=True)
-class SelectedDesign:
-    r"""The pool in the eigenbasis :math:`V` of a selection's second moment.
+class SubsetRisk:
+    r"""The risk on one subset: the pool in the eigenbasis :math:`V` of its second moment.
 
     All that ridge regression on the selection can do to the pool is a function of these arrays,
     whatever r: no ``r × r`` matrix is ever formed.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer
 from skmm.numerics.streams import as_generator
-from skmm.training.risk import FixedDesign, SelectedDesign
+from skmm.training.risk import RidgeRisk, SubsetRisk
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Tightness:
 
 
 def subspace_bound(
-    seen: SelectedDesign, basis: Array, *, noise_variance: float, theta_norm: float
+    seen: SubsetRisk, basis: Array, *, noise_variance: float, theta_norm: float
 ) -> float:
     r"""Returns Theorem 2.2's bound with P onto any subspace of :math:`\mathrm{Range}(\Sigma_S)`.
 
@@ -89,7 +89,7 @@ def sample_tightness(cases: int, *, rng: int | np.random.Generator, largest: int
         theta = rng.standard_normal(r) * scales**aligned
         noise_variance = 10 ** rng.uniform(-6, 2)
         scale = {"noise_variance": noise_variance, "theta_norm": float(np.linalg.norm(theta))}
-        seen = FixedDesign.of(G).select(rng.choice(N, n, replace=False))
+        seen = RidgeRisk.of(G).on(rng.choice(N, n, replace=False))
         risk = seen.excess_risk(G @ theta, noise_variance=noise_variance).best.total.item()
         k = len(seen.eigenvalues)
         basis = np.linalg.qr(rng.standard_normal((k, int(rng.integers(1, k + 1)))))[0]

@@ -160,7 +160,7 @@ def test_several_starts_on_small_pools_count():
         rows = unit(np.random.default_rng(trial).standard_normal((100, 10)))
         moment = SecondMoment(rows, n)
         chosen = select(rows, n, rng=trial, criterion="full")
-        draws = as_generator(trial).spawn(2)[1]
+        draws = as_generator(trial, "select").spawn(2)[1]
         ends = [exchange(moment, draws.choice(100, n, replace=False)) for _ in range(32)]
         assert chosen.objective == pytest.approx(min(end.value for end in ends), abs=1e-9)
         counts += worse(partial(value, moment), chosen.indices, ends[0].indices)

@@ -1,6 +1,7 @@
 """Each baseline against an independent computation on a small pool."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch.nn.functional import cross_entropy
 from skmm import select
 from skmm.selection.selectors import Pool
 from skmm.selection.selectors.cholesky import pivoted_cholesky
-from skmm.selection.selectors.kernel import LinearKernel, first_largest
+from skmm.selection.selectors.clusters import _spread
+from skmm.selection.selectors.kernel import LinearKernel
 from skmm.selection.selectors.leverage import leverage_scores, ridge_leverage_scores
+from skmm.selection.selectors.ranking import first_largest, largest
 from skmm.spectrum import intrinsic_dimension
 
 SHAPES = [(40, 6), (12, 30)]
@@ -71,6 +74,21 @@ def test_first_of_equals_wins():
     scores = np.array([0.0, 1.0, 1.0 + 1e-15, 0.5])
     assert first_largest(scores, 1e-14) == 1
     assert first_largest(scores, 0.0) == 2
+
+
+@pytest.mark.parametrize("n", [0, 3, 9])
+def test_order_of_equals_is_random_and_of_others_not(n):
+    """Rounding errors and infinities make equals; each group has all its orders, over 600 seeds."""
+    noise = 1e-15 * np.random.default_rng(0).standard_normal(9)
+    scores = np.array([-np.inf, 2.0, 1.0, 2.0, np.inf, 1.0, np.inf, 2.0, -np.inf])
+    seen = set()
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        chosen = largest(scores + noise, n, tolerance=1e-13, rng=rng)
+        np.testing.assert_array_equal(scores[chosen], np.sort(scores)[::-1][:n])
+        assert rng.random() == np.random.default_rng(seed).random(10)[9]
+        seen.add(tuple(chosen.tolist()))
+    assert len(seen) == {0: 1, 3: 2 * 3, 9: 2 * 6 * 2 * 2}[n]
 
 
 @pytest.mark.parametrize(("N", "r"), SHAPES)
@@ -189,6 +207,40 @@ def test_leverage_of_a_pool_of_low_rank(rng):
     expected = np.diag(G @ np.linalg.pinv(G, rcond=1e-10))
     for scores in (leverage_scores, ridge_leverage_scores):
         np.testing.assert_allclose(scores(pool, 3), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("N", "r"), [(40, 8), (20, 50)])
+@pytest.mark.parametrize("scores", [leverage_scores, ridge_leverage_scores])
+def test_rows_without_leverage_have_none(N, r, scores, rng):
+    """Of rounding no score is left: rows of zeros are drawn last and uniformly."""
+    G = rng.standard_normal((N, r))
+    empty = rng.permutation(N)[: N // 2]
+    G[empty] = 0.0
+    seen = scores(Pool(G, r, "gaussian", rng))
+    assert not seen[empty].any()
+    assert np.delete(seen, empty).min() > 1e-3
+
+
+def test_equal_directions_are_cut_off_together(rng):
+    """With axes of one length all rows have the same leverage, whatever the rank."""
+    rotated = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    for rank in (1, 7, None):
+        np.testing.assert_allclose(leverage_scores(Pool(rotated, 30, "gaussian", rng), rank), 1)
+
+
+@pytest.mark.parametrize("shape", [(20_000, 300), (300, 20_000)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_leverage_makes_no_copy_of_the_rows(shape, kind, rng):
+    """At its peak it holds a quarter of the rows in double precision, eigenvectors included."""
+    pool = Pool(rng.standard_normal(shape).astype(kind), 8, "gaussian", rng)
+    tracemalloc.start()
+    try:
+        leverage_scores(pool)
+        ridge_leverage_scores(pool)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * np.prod(shape) / 4
 
 
 def test_large_pools_take_their_leverage_in_the_sketch(rng, monkeypatch):
@@ -355,11 +407,52 @@ UNCERTAINTY = {
 
 @pytest.mark.parametrize("method", UNCERTAINTY)
 def test_uncertainty_against_a_loop(method, layer):
-    """The largest first; of equal ones the first in the pool."""
-    p = layer[3][[0, 1, 2, 3, 1, 5, 6]]
+    p = layer[3]
     scores = [UNCERTAINTY[method](row) for row in p]
-    expected = greedy(lambda i, S: scores[i], 7, 7)
-    np.testing.assert_array_equal(indices(np.ones((7, 1)), 7, method, probabilities=p), expected)
+    expected = greedy(lambda i, S: scores[i], 25, 25)
+    np.testing.assert_array_equal(indices(np.ones((25, 1)), 25, method, probabilities=p), expected)
+
+
+PER_CLASS = 60
+
+
+def saturated(C=5):
+    """What a model says that is certain and right, of a pool sorted by class."""
+    labels = np.repeat(np.arange(C), PER_CLASS)
+    certain = np.eye(C)[labels]
+    free, supervised = ("margin", "entropy", "least_confidence"), ("el2n", "grand", "glister")
+    knobs = {method: {"probabilities": certain} for method in free + supervised}
+    for method in supervised:
+        knobs[method] |= {"labels": labels}
+    knobs["forgetting"] = {"correctness": np.ones((4, len(labels)), bool)}
+    knobs["deepfool"] = {"logits": 50 * certain, "weights": np.eye(C)}
+    return labels, knobs
+
+
+@pytest.mark.parametrize("method", saturated()[1])
+def test_of_equals_no_class_is_favoured(method):
+    """As many of each class as a uniform draw takes, within five standard deviations."""
+    labels, knobs = saturated()
+    N, n, C = len(labels), 100, 5
+    deviation = np.sqrt(n / C * (1 - 1 / C) * (N - n) / (N - 1))
+    for seed in range(4):
+        chosen = indices(np.ones((N, 3)), n, method, rng=seed, **knobs[method])
+        assert np.all(np.abs(np.bincount(labels[chosen], minlength=C) - n / C) < 5 * deviation)
+
+
+@pytest.mark.parametrize("method", ["margin", "entropy", "least_confidence", "el2n", "grand"])
+def test_equals_up_to_rounding_are_equal(method, rng):
+    """Predictions that are each other's permutations differ in the last digits of their scores."""
+    shares = rng.dirichlet(np.ones(7))
+    p = np.repeat(np.stack([rng.permutation(shares) for _ in range(7)]), 20, axis=0)
+    knobs = {"probabilities": p}
+    if method in ("el2n", "grand"):
+        knobs["labels"] = p.argmax(axis=1)
+    G, seen = np.ones((140, 3)), []
+    for seed in range(9):
+        seen.extend(indices(G, 40, method, rng=seed, **knobs) // 20)
+    counts = np.bincount(seen, minlength=7)
+    assert np.all(np.abs(counts - 360 / 7) < 5 * np.sqrt(360 / 7))
 
 
 @pytest.mark.parametrize("method", UNCERTAINTY)
@@ -367,7 +460,7 @@ def test_certain_predictions_are_taken_last(method):
     """Zeros and ones among the probabilities are no obstacle."""
     p = np.array([[1.0, 0.0, 0.0], [0.4, 0.3, 0.3], [0.0, 0.0, 1.0], [0.9, 0.1, 0.0]])
     seen = indices(np.ones((4, 1)), 4, method, probabilities=p)
-    np.testing.assert_array_equal(seen, [1, 3, 0, 2])
+    np.testing.assert_array_equal(seen[:2], [1, 3])
 
 
 def test_facility_location_against_all_candidates(rng):
@@ -405,3 +498,53 @@ def test_k_means_takes_the_middle_of_each_cluster(rng):
         off = np.linalg.norm(G[members] - G[members].mean(axis=0), axis=1)
         middle.append(members[off.argmin()])
     assert sorted(indices(G, 5, "k_means")) == middle
+
+
+def spread_law(G, n):
+    """Probability of each ordered set of seeds, drawn one by one by squared distances."""
+    apart = np.sum((G[:, None] - G[None]) ** 2, axis=2)
+    law = {(i,): 1 / len(G) for i in range(len(G))}
+    for _ in range(n - 1):
+        longer = {}
+        for seeds, p in law.items():
+            mass = apart[:, seeds].min(axis=1)
+            longer |= {(*seeds, i): p * m / mass.sum() for i, m in enumerate(mass) if m > 0}
+        law = longer
+    return law
+
+
+def test_blocks_of_seeds_follow_the_sequential_law(rng):
+    """Frequencies of all ordered triples in T draws lie within five standard errors."""
+    G, T = draw(rng, 5, 3), 2000
+    seen = Counter(tuple(_spread(LinearKernel(G), 3, rng).tolist()) for _ in range(T))
+    law = spread_law(G, 3)
+    assert set(seen) <= set(law)
+    for seeds, p in law.items():
+        assert abs(seen[seeds] - T * p) < 5 * np.sqrt(T * p * (1 - p)) + 1
+
+
+def test_k_means_represents_as_well_as_that_of_scikit_learn(rng):
+    """Mean squared distance to the nearest one chosen, within 5 % over ten seeds."""
+    from sklearn.cluster import KMeans
+
+    G = rng.standard_normal((12, 6))[rng.integers(0, 12, 400)] + 0.4 * rng.standard_normal((400, 6))
+
+    def cost(chosen):
+        return np.mean(np.min(np.sum((G[:, None] - G[chosen]) ** 2, axis=2), axis=1))
+
+    ours, theirs = [], []
+    for seed in range(10):
+        ours.append(cost(indices(G, 20, "k_means", rng=seed)))
+        fitted = KMeans(20, n_init=1, random_state=seed).fit(G)
+        theirs.append(cost(fitted.transform(G).argmin(axis=0)))
+    assert np.mean(ours) < 1.05 * np.mean(theirs)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_k_means_of_fewer_kinds_of_rows_than_clusters(kind, rng):
+    """One of each kind comes first, then others; the subset is that of any budget."""
+    G = np.repeat(draw(rng, 6, 4), 5, axis=0).astype(kind)
+    for n in (6, 9, 30):
+        chosen = indices(G, n, "k_means")
+        assert len(np.unique(chosen)) == n
+        assert len(np.unique(chosen // 5)) == 6

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skmm import SKETCHES, sketched_gradients
+from skmm import SKETCHES, select, sketched_gradients
 from skmm.gradients import pool as gradient_pool
 from skmm.gradients.plan import _tolerance
 from skmm.gradients.residuals import LABEL_RULES
@@ -31,7 +31,12 @@ class PretendAccelerator(TorchDispatchMode):
 
     What comes back to the CPU is zeros, a number that is asked for is 1. As on an accelerator,
     indices and numbers may come from the CPU; tensors may not, but for copies.
+
+    Attributes:
+        brought_home: Entries that were copied to the CPU.
     """
+
+    brought_home = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -40,6 +45,7 @@ class PretendAccelerator(TorchDispatchMode):
             return 1
         if func in _MOVES and tensors[0].is_meta:
             if torch.device(kwargs.get("device") or "meta").type == "cpu":
+                self.brought_home += tensors[0].numel()
                 return torch.zeros(
                     tensors[0].shape, dtype=kwargs.get("dtype") or tensors[0].dtype, device="cpu"
                 )
@@ -93,6 +99,15 @@ def test_gradients_are_sketched_where_the_model_is(accelerator, sketch, labels):
         rng=0,
     )
     assert rows.shape == ((10, 5, 16) if labels == "fisher-exact" else (10, 16))
+
+
+@pytest.mark.parametrize("sketch", SKETCHES)
+def test_pools_are_sketched_where_they_are(sketch):
+    """What comes home is the sketch, N m numbers, not the pool's N r."""
+    with PretendAccelerator() as seen:
+        rows = torch.ones(40, 300, device="meta")
+        select(rows, 5, method="uniform", rng=0, m=8, sketch=sketch)
+    assert seen.brought_home == 40 * 8
 
 
 def test_finetuning_stays_where_the_tail_is(accelerator):

@@ -18,7 +18,7 @@ from skmm.selection.certificate import certify
 from skmm.selection.view import PoolView
 from skmm.sketching import GaussianSketch
 from skmm.spectrum import Spectrum, intrinsic_dimension
-from skmm.training.risk import FixedDesign
+from skmm.training.risk import RidgeRisk
 from skmm_study.theory.agreement import compare_moments
 from skmm_study.theory.distortion import (
     batched_dimension,
@@ -236,7 +236,7 @@ def test_risk_bound_is_the_mean_risk_and_bounds_every_direction(pool, n, noise):
     alpha = noise / (n * 4.0)
     shrunk = np.linalg.inv(G[S].T @ G[S] / n + alpha * np.eye(5))
     assert found == pytest.approx(noise / n * np.trace(G.T @ G / 60 @ shrunk), rel=1e-9)
-    seen = FixedDesign.of(G).select(S)
+    seen = RidgeRisk.of(G).on(S)
     at = {"noise_variance": noise, "alphas": [alpha]}
     axes = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))[0]
     together = seen.excess_risk(2.0 * G @ axes, **at).total[0]
@@ -338,7 +338,7 @@ def test_expected_excess_risk():
     G, S, theta, alpha = rng.standard_normal((50, 30)), np.arange(12), rng.standard_normal(30), 0.3
     sigma, of_subset = G.T @ G / 50, G[S].T @ G[S] / 12
     A = np.linalg.inv(of_subset + alpha * np.eye(30))
-    split = FixedDesign.of(G).select(S).excess_risk(G @ theta, noise_variance=0.7, alphas=alpha)
+    split = RidgeRisk.of(G).on(S).excess_risk(G @ theta, noise_variance=0.7, alphas=alpha)
     assert split.variance.item() == pytest.approx(0.7 / 12 * np.trace(sigma @ A @ of_subset @ A))
     assert split.bias.item() == pytest.approx(alpha**2 * theta @ A @ sigma @ A @ theta)
 
@@ -360,7 +360,7 @@ def test_theorem_2_2_for_any_subspace(p):
         inverse = np.linalg.pinv(P @ of_subset @ P, rcond=1e-10, hermitian=True)
         variance = 2 * noise / 9 * np.trace(sigma @ inverse)
         bound = variance + 2 * np.trace(sigma @ (np.eye(25) - P)) * theta @ theta
-        seen = FixedDesign.of(G).select(S)
+        seen = RidgeRisk.of(G).on(S)
         assert seen.excess_risk(G @ theta, noise_variance=noise).best.total.item() <= bound
         eigenbasis = scipy.linalg.eigh(of_subset)[1][:, ::-1][:, :9]
         # Eigenvectors are known up to their signs, which the rows settle.

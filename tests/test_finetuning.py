@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from skmm.gradients import last_parameters, sketched_gradients
+from skmm.numerics.streams import as_generator
 from skmm.training.probing import probe_scores
 from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
 from skmm_study.training.tails import TRUNKS, PointwiseTail, tail_of
@@ -97,7 +98,7 @@ def test_training_learns(data):
 def test_held_out_rows_are_stepped_on_by_none(data):
     """Their labels move the accuracy that is watched, and no parameter."""
     rows, labels = data[0], np.zeros(120, dtype=np.int64)
-    split_rng, _ = np.random.default_rng(5).spawn(2)
+    split_rng, _ = as_generator(5, "finetune").spawn(2)
     held_out = split_rng.permutation(120)[:12]
     other = labels.copy()
     other[held_out] = 1
@@ -114,7 +115,7 @@ def test_last_of_the_best_epochs_is_kept(data):
     """The parameters returned are those whose held-out accuracy is the best one."""
     rows, labels = data
     trained = finetune(small_tail(), rows, labels, rng=2, recipe=Recipe(epochs=6, rate=3e-2))
-    split_rng, _ = np.random.default_rng(2).spawn(2)
+    split_rng, _ = as_generator(2, "finetune").spawn(2)
     held_out = np.sort(split_rng.permutation(120)[:12])
     accuracy = np.mean(trained.predict(rows[held_out]) == labels[held_out])
     assert accuracy == pytest.approx(trained.accuracies.max())

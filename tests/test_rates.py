@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.training.risk import FixedDesign
+from skmm.training.risk import RidgeRisk
 from skmm_study.pools.synthetic import gaussian_mixture
 from skmm_study.trials.rates import rate_trials
 
@@ -21,7 +21,7 @@ def test_columns_are_the_closed_form_in_units_of_the_rate(trials):
     for row in trials.results.itertuples():
         mixture = draw(row.seed)
         S = trials.subsets[row.method, row.n, row.seed]
-        seen = FixedDesign.of(mixture.features).select(S)
+        seen = RidgeRisk.of(mixture.features).on(S)
         split = seen.excess_risk(mixture.signal, noise_variance=0.01).best
         assert row.constant == pytest.approx(split.total.item() * row.n / (0.01 * 3))
         assert row.constant == pytest.approx(row.variance + row.bias)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skmm.numerics.streams import as_generator
 from skmm.training.ridge import RidgePath, cross_validate
 
 ALPHAS = np.geomspace(1e-4, 10, 13)
@@ -75,7 +76,7 @@ def test_cross_validation_equals_a_slow_loop(n, r, folds):
     G, y = problem(n, r, 2)
     fast = cross_validate(G, y, rng=5, alphas=ALPHAS, folds=folds)
     squares = np.zeros(len(ALPHAS))
-    for held_out in np.array_split(np.random.default_rng(5).permutation(n), min(folds, n)):
+    for held_out in np.array_split(as_generator(5, "cross_validate").permutation(n), min(folds, n)):
         kept = np.delete(np.arange(n), held_out)
         for a, alpha in enumerate(ALPHAS):
             ridge = G[kept].T @ G[kept] + len(kept) * alpha * np.eye(r)
@@ -83,6 +84,26 @@ def test_cross_validation_equals_a_slow_loop(n, r, folds):
             squares[a] += np.sum((G[held_out] @ theta - y[held_out]) ** 2)
     np.testing.assert_allclose(fast.errors, squares / n, rtol=1e-8)
     assert fast.alpha == ALPHAS[np.argmin(squares)]
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e8])
+@pytest.mark.parametrize("folds", [2, 5, 31])
+@pytest.mark.parametrize(("n", "r"), [(13, 30), (31, 7)])
+def test_a_long_row_leaves_no_rounding_errors_in_other_folds(n, r, folds, factor):
+    """The errors of a fit by QR of the rows themselves, which is exact to the last digits."""
+    G, y = problem(n, r)
+    G[3] *= factor
+    fast = cross_validate(G, y, rng=5, alphas=ALPHAS, folds=folds)
+    squares = np.zeros(len(ALPHAS))
+    shuffled = as_generator(5, "cross_validate").permutation(n)
+    for held_out in np.array_split(shuffled, min(folds, n)):
+        kept = np.delete(np.arange(n), held_out)
+        for a, alpha in enumerate(ALPHAS):
+            # Least squares on the rows and on the penalty's, scaled by columns of unit length.
+            stacked = np.vstack([G[kept], np.sqrt(len(kept) * alpha) * np.eye(r)])
+            theta = np.linalg.lstsq(stacked, np.r_[y[kept], np.zeros(r)], rcond=None)[0]
+            squares[a] += np.sum((G[held_out] @ theta - y[held_out]) ** 2)
+    np.testing.assert_allclose(fast.errors, squares / n, rtol=1e-3)
 
 
 def test_leaving_one_out_does_not_depend_on_the_shuffle():

@@ -11,6 +11,7 @@ import scipy.sparse
 import torch
 from scipy.optimize import brentq
 
+from skmm.numerics.streams import as_generator
 from skmm.sketching import SKETCHES, SRHT, SparseSignSketch
 
 DRAWS = {name: sketch.draw for name, sketch in SKETCHES.items()} | {
@@ -77,7 +78,8 @@ def test_one_draw_a_seed(name):
     sketch(torch.as_tensor(G))
     np.testing.assert_array_equal(sketch(G), expected)
     np.testing.assert_array_equal(DRAWS[name](300, 24, rng=1)(G), expected)
-    np.testing.assert_array_equal(DRAWS[name](300, 24, rng=np.random.default_rng(1))(G), expected)
+    generator = as_generator(1, "sketch." + name.replace("count", "sparse-sign"))
+    np.testing.assert_array_equal(DRAWS[name](300, 24, rng=generator)(G), expected)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(sketch))(G), expected)
     assert not np.allclose(DRAWS[name](300, 24, rng=2)(G), expected)
 
@@ -238,6 +240,12 @@ COMPLEX = np.ones((2, 10), complex)
 def test_rows_that_are_not_real_are_refused(name, rows):
     with pytest.raises(ValueError, match="rows must hold real numbers, got dtype"):
         DRAWS[name](10, 2, rng=0)(rows)
+
+
+@every_map
+def test_sparse_tensors_are_refused(name):
+    with pytest.raises(ValueError, match=r"got the layout torch.sparse_coo; pass rows.to_dense"):
+        DRAWS[name](10, 2, rng=0)(torch.eye(10).to_sparse())
 
 
 @pytest.mark.parametrize("nonzeros", [0, 5, 1.5])

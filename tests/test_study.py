@@ -19,7 +19,7 @@ from skmm_study.trials.costs import metered
 from skmm_study.trials.evaluations import run_finetuning, run_probes
 from skmm_study.trials.selections import class_coverage, run_selections
 from skmm_study.trials.sources import array_digest, code_behind
-from skmm_study.trials.trials import NESTED
+from skmm_study.trials.trials import NESTED, evaluation_rng
 
 C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
 
@@ -101,7 +101,7 @@ def test_probes_are_those_of_the_library(data, tmp_path):
     assert list(results)[:5] == ["method", "n", "seed", "accuracy", "macro_f1"]
     assert len(results) == len(subsets)
     row = results[(results["method"] == "skmm") & (results["seed"] == 1)].iloc[0]
-    S, rng = np.sort(subsets["skmm", row["n"], 1]), np.random.default_rng(1).spawn(3)[2]
+    S, rng = np.sort(subsets["skmm", row["n"], 1]), evaluation_rng(1)
     probe = LinearProbe.fit(data[0][S], data[1][S], rng=rng)
     scores = asdict(probe_scores(probe, *data[2:]))
     assert row[["accuracy", "macro_f1"]].to_dict() == scores

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skmm import select
-from skmm.training.risk import FixedDesign
+from skmm import as_generator, select
+from skmm.training.risk import RidgeRisk
 from skmm_study.pools.synthetic import (
     gaussian_mixture,
     geometric_shares,
@@ -19,7 +19,7 @@ PAPER_ALPHA = 0.03625
 def paper():
     """The paper's mixture and its pool with the Gram matrix made once."""
     mixture = paper_mixture(rng=0)
-    return mixture, FixedDesign.of(mixture.features)
+    return mixture, RidgeRisk.of(mixture.features)
 
 
 def test_paper_cluster_sizes(paper):
@@ -89,8 +89,8 @@ def test_tail_energy_does_not_depend_on_r(r):
     tail by the clusters' means and edges, absorb about a share (K/N)(1 + √(N/r))² more.
     """
     N, K, energy = 400, 4, 3e-4
-    pool = FixedDesign.of(gaussian_mixture(N, r, K, rng=1, tail_energy=energy).features)
-    seen = pool.select(np.arange(N))
+    pool = RidgeRisk.of(gaussian_mixture(N, r, K, rng=1, tail_energy=energy).features)
+    seen = pool.on(np.arange(N))
     absorbed = K / N * (1 + np.sqrt(N / r)) ** 2
     tolerance = absorbed + 5 * np.sqrt(2 / (N * (r - K)))
     assert abs((seen.trace - seen.eigenvalues[:K].sum()) / energy - 1) < tolerance
@@ -136,7 +136,7 @@ def test_shares_are_geometric(K, smallest):
 
 
 def test_same_seed_same_mixture():
-    one, two = (gaussian_mixture(50, 20, 3, rng=seed) for seed in (7, np.random.default_rng(7)))
+    one, two = (gaussian_mixture(50, 20, 3, rng=seed) for seed in (7, as_generator(7, "mixture")))
     np.testing.assert_array_equal(one.features, two.features)
     np.testing.assert_array_equal(one.targets, two.targets)
 

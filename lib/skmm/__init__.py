@@ -12,7 +12,7 @@ from importlib import import_module
 
 _HOME = {
     "numerics.convergence": ["ConvergenceWarning"],
-    "numerics.inputs": ["as_generator"],
+    "numerics.streams": ["as_generator"],
     "gradients": ["GradientSketch", "last_parameters", "sketched_gradients"],
     "sketching": ["SKETCHES", "SRHT", "GaussianSketch", "RademacherSketch", "SparseSignSketch"],
     "spectrum": ["Spectrum", "intrinsic_dimension"],
@@ -26,7 +26,7 @@ _HOME = {
     "rounding.regret": ["round_by_regret"],
     "selection.selectors": ["SELECTORS"],
     "training.ridge": ["CrossValidation", "RidgePath", "cross_validate"],
-    "training.risk": ["FixedDesign", "RiskSplit", "SelectedDesign"],
+    "training.risk": ["RidgeRisk", "RiskSplit", "SubsetRisk"],
     "training.probing": ["LinearProbe", "ProbeScores", "probe_scores"],
     "selection.certificate": ["Certificate", "certify"],
     "selection.view": ["PoolView"],

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_integer, check_rows
 from skmm.numerics.threads import large_product, one_thread
 from skmm.numerics.ties import first_least
@@ -98,8 +99,9 @@ class Spectrum:
     @property
     def rank(self) -> int:
         """Number of eigenvalues above the rounding error of the largest."""
-        cut = len(self.eigenvalues) * np.finfo(np.float64).eps * self.eigenvalues[0]
-        return int(np.sum(self.eigenvalues > cut))
+        return int(
+            np.sum(self.eigenvalues > rank_cutoff(len(self.eigenvalues), self.eigenvalues[0]))
+        )
 
     @property
     def intrinsic_dimension(self) -> int:

@@ -9,17 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-BLOCK_ENTRIES = 1 << 18
-"""Entries of a temporary block: 2 MB of float64, so that memory stays that of the rows."""
-
-
-def blocks(count: int, width: int) -> list[slice]:
-    """Cuts ``count`` rows of ``width`` entries into slices of at most a block's entries."""
-    step = max(1, BLOCK_ENTRIES // max(width, 1))
-    return [slice(i, i + step) for i in range(0, count, step)]
 
 
 def quadratic_forms(rows: Floats, matrix: Floats) -> Floats:

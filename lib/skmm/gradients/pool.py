@@ -20,7 +20,8 @@ from skmm.gradients.plan import Plan, make_plan
 from skmm.gradients.residuals import ResidualRule, SampleStream
 from skmm.gradients.rows import Collector
 from skmm.gradients.sketch import GradientSketch
-from skmm.numerics.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import check_choice, check_integer
+from skmm.numerics.streams import as_generator
 
 _FORMED_ENTRIES = 1 << 24
 """Gradients that `torch.func` may form at a time: 64 MB of float32."""
@@ -96,7 +97,7 @@ def sketched_gradients(
     References:
         Sketchy Moment Matching (Dong et al., 2024), Algorithm 3.1, https://arxiv.org/abs/2407.06120
     """
-    map_rng, label_rng = as_generator(rng).spawn(2)
+    map_rng, label_rng = as_generator(rng, "gradients").spawn(2)
     if isinstance(sketch, GradientSketch):
         if (m, parameters, last) != (None, None, None):
             raise ValueError(

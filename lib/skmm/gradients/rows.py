@@ -14,8 +14,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from skmm.gradients.tensorsketch import Fold, TensorSketch
+from skmm.gradients.tensorsketch import TensorSketch
 from skmm.sketching import Sketch
+from skmm.sketching.fold import Fold
 
 
 class Collector(ABC):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from skmm.gradients.parameters import resolve_parameters
 from skmm.gradients.rows import Collector, FactoredGradients, FormedGradients
 from skmm.gradients.tensorsketch import TensorSketch
-from skmm.numerics.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import check_choice, check_integer
+from skmm.numerics.streams import as_generator
 from skmm.sketching import SKETCHES, Sketch
 
 
@@ -72,7 +73,7 @@ class GradientSketch:
         shapes = {name: tuple(p.shape) for name, p in chosen.items()}
         check_choice(sketch, "sketch", ("tensor", *SKETCHES))
         m = check_integer(m, "m", low=1, hint="it is the sketch size, for example m=512")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "sketch.gradients")
         if sketch != "tensor":
             r = sum(map(math.prod, shapes.values()))
             return cls(shapes, m, SKETCHES[sketch].draw(r, m, rng=rng))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
+from skmm.sketching.base import draw_signs
 
 
 def _permuted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -24,10 +24,6 @@ def _shifted_buckets(d: int, m: int, rng: np.random.Generator) -> NDArray[np.int
     shifts = rng.integers(0, m, size=-(-d // m))
     index = np.arange(d)
     return (index + shifts[index // m]) % m
-
-
-def _signs(d: int, rng: np.random.Generator) -> NDArray[np.int8]:
-    return rng.integers(0, 2, size=d, dtype=np.int8) * np.int8(2) - np.int8(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +75,15 @@ class TensorSketch:
             ValueError: ``m`` is below 1.
         """
         check_integer(m, "m", low=1, hint="it is the sketch size")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "sketch.tensor")
         d = shape[0] if shape else 1
         e = math.prod(shape[1:])
         # One side in random order is enough for the variance: the shorter, as it costs a gather.
         by_row, by_column = _permuted_buckets, _shifted_buckets
         if d > e:
             by_row, by_column = by_column, by_row
-        rows = by_row(d, m, rng), _signs(d, rng)
-        return cls(tuple(shape), m, *rows, by_column(e, m, rng), _signs(e, rng))
+        rows = by_row(d, m, rng), draw_signs(rng, d)
+        return cls(tuple(shape), m, *rows, by_column(e, m, rng), draw_signs(rng, e))
 
     @property
     def r(self) -> int:
@@ -109,59 +105,3 @@ class TensorSketch:
         matrix = np.zeros((self.r, self.m))
         matrix[np.arange(self.r), self.buckets] = self.signs
         return matrix
-
-
-_MOST_RUNS = 64
-"""Slices that are added one by one; with more of them, a gather has fewer and larger steps."""
-
-
-class Fold:
-    """Adds signed coordinates into buckets, in an order that is fixed: the same bits on every run.
-
-    Runs of coordinates that go to consecutive buckets are added as slices, which takes half a
-    gather's traffic. Otherwise each bucket gathers its coordinates by a table, padded with weight
-    zero to the fullest bucket; a scatter would add in any order on a GPU.
-    """
-
-    def __init__(
-        self,
-        buckets: NDArray[np.int64],
-        signs: NDArray[np.int8],
-        m: int,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-    ):
-        self._m = m
-        starts = np.flatnonzero(np.diff(buckets, prepend=-2) != 1)
-        self._runs = None
-        if len(starts) <= _MOST_RUNS:
-            ends = np.append(starts[1:], len(buckets))
-            self._runs = [
-                (slice(start, end), slice(bucket, bucket + end - start))
-                for start, end, bucket in zip(
-                    starts.tolist(), ends.tolist(), buckets[starts].tolist(), strict=True
-                )
-            ]
-            self._weight = torch.as_tensor(signs, device=device).to(dtype).unsqueeze(-1)
-            return
-        counts = np.bincount(buckets, minlength=m)
-        order = np.argsort(buckets, kind="stable")
-        slot = np.arange(len(buckets)) - np.repeat(np.cumsum(counts) - counts, counts)
-        table = np.zeros((counts.max(), m), np.int64)
-        weight = np.zeros((counts.max(), m), np.int8)
-        table[slot, buckets[order]] = order
-        weight[slot, buckets[order]] = signs[order]
-        self._sources = torch.as_tensor(table.ravel(), device=device)
-        self._weight = torch.as_tensor(weight, device=device).to(dtype).unsqueeze(-1)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Folds ``x``, shape ``[B, d, P]``, along its middle axis to ``[B, m, P]``."""
-        if self._runs is None:
-            depth = len(self._weight)
-            gathered = x.index_select(1, self._sources).view(len(x), depth, self._m, x.shape[2])
-            return gathered.mul_(self._weight).sum(1)
-        folded = x.new_zeros(len(x), self._m, x.shape[2])
-        for source, target in self._runs:
-            folded[:, target].addcmul_(x[:, source], self._weight[source])
-        return folded

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skmm.matching.simplex import best_vertex, project_capped_simplex
 from skmm.numerics.convergence import warn_of_limit
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_budget, check_integer, check_positive, check_rows
 from skmm.numerics.threads import one_thread
 
@@ -61,7 +62,7 @@ def v_optimality(whitened: Array, s: Array) -> float:
     """
     moment = whitened.T @ (s[:, None] * whitened)
     eigenvalues = scipy.linalg.eigvalsh(moment)
-    if eigenvalues[0] <= len(moment) * np.finfo(float).eps * eigenvalues[-1]:
+    if eigenvalues[0] <= rank_cutoff(len(moment), eigenvalues[-1]):
         return np.inf
     return float(np.mean(1.0 / eigenvalues))
 

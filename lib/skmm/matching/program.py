@@ -23,13 +23,13 @@ from skmm.matching.newton import solve_by_newton
 from skmm.matching.simplex import duality_gap, project_capped_simplex
 from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.inputs import (
-    as_generator,
     check_budget,
     check_choice,
     check_integer,
     check_positive,
     check_rows,
 )
+from skmm.numerics.streams import as_generator
 from skmm.numerics.threads import one_thread
 from skmm.spectrum import Spectrum
 
@@ -151,7 +151,7 @@ def match_moments(
     shares = _check_shares(shares)
     N, k = shares.shape
     check_budget(n, N)
-    rng = as_generator(rng)
+    rng = as_generator(rng, "match_moments")
     target = 1.0 / check_slack(slack)
     check_positive(tolerance, "tolerance", hint="it is relative to the empty selection's objective")
     check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.matching.program import RelaxedSelection, check_slack, moment_shares, relaxed_selection
-from skmm.numerics.inputs import as_generator, check_budget, check_integer, check_positive
+from skmm.numerics.inputs import check_budget, check_integer, check_positive
+from skmm.numerics.streams import as_generator
 from skmm.spectrum import Spectrum
 
 
@@ -68,7 +69,7 @@ def adam_clip_renormalise(
     check_integer(steps, "steps", low=0, hint="the published number is 10,000")
     check_positive(learning_rate, "learning_rate", hint="1e-5 serves a pool of 2,000")
     start = np.zeros(N)
-    start[as_generator(rng).choice(N, n, replace=False)] = 1.0 / n
+    start[as_generator(rng, "adam_clip_renormalise").choice(N, n, replace=False)] = 1.0 / n
     try:
         import torch
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""What all parts rest on: checks at the public edge."""
+"""What all parts rest on: checks at the public edge, random streams."""

@@ -8,29 +8,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.random.bit_generator import ISpawnableSeedSequence
 from numpy.typing import ArrayLike, NDArray
 
-
-def as_generator(rng: int | np.random.Generator) -> np.random.Generator:
-    """Returns the generator that ``rng`` names: itself, or a fresh one seeded by an integer.
-
-    Raises:
-        ValueError: ``rng`` is neither a non-negative integer nor a generator.
-    """
-    if isinstance(rng, np.random.Generator):
-        if not isinstance(rng.bit_generator.seed_seq, ISpawnableSeedSequence):
-            raise ValueError(
-                f"rng must be able to spawn, got a generator around {rng.bit_generator!r}, which "
-                "has no seed sequence; make it by numpy.random.default_rng(seed)"
-            )
-        return rng
-    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0:
-        return np.random.default_rng(int(rng))
-    raise ValueError(
-        f"rng must be a non-negative int or a numpy.random.Generator, got {rng!r}; "
-        "pass for example rng=0"
-    )
+_LARGEST_EXPONENT = 30
+"""Entries beyond 2 to this power, of either sign, are extreme."""
 
 
 def is_tensor(rows: Any) -> bool:
@@ -103,46 +84,152 @@ def check_labels(labels: ArrayLike, N: int, name: str = "labels") -> NDArray[np.
 def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
     r"""Returns per-sample rows as a C-contiguous float array ``[N, r]``, ready for BLAS.
 
-    ``float32`` stays; every other real type becomes ``float64``, so that squares of half-precision
-    values cannot overflow. Torch tensors are brought to the CPU, sparse matrices are densified.
+    What `check_pool` returns, dense and in main memory.
 
     Raises:
-        ValueError: not two-dimensional, empty, not real, or with NaN or infinite entries; the
-            first offending row and column are named.
+        ValueError: as `check_pool`.
     """
-    if is_tensor(rows):
-        rows = rows.detach().cpu()
-        rows = (rows if rows.dtype.itemsize >= 4 else rows.float()).numpy()
-    elif scipy.sparse.issparse(rows):
-        rows = rows.toarray()
+    return to_array(check_pool(rows, name))
+
+
+def check_pool(rows: Any, name: str = "features") -> Any:
+    r"""Returns per-sample rows ``[N, r]`` where and as they are stored: what a sketch can take.
+
+    Sparse rows, of SciPy or torch, are returned as a SciPy ``csr_array``, a tensor on an
+    accelerator as that tensor, everything else as a C-contiguous array. ``float32`` stays; other
+    real types become ``float64`` (tensors of less than four bytes an entry ``float32``), so that
+    squares of half-precision values cannot overflow. What fits is not copied, and nothing is
+    written to.
+
+    Raises:
+        ValueError: not two-dimensional, empty, not real, without data (the device ``meta``), or
+            with NaN or infinite entries; the first offending row and column are named.
+    """
     if isinstance(rows, np.ma.MaskedArray):
         raise ValueError(f"{name} must have no mask; fill or drop the masked entries")
-    try:
-        array = np.asarray(rows)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{name} must have rows of equal length [N, r]; {error}") from error
-    if array.ndim != 2:
+    if is_tensor(rows):
+        _check_shape(tuple(rows.shape), name)
+        _check_real(not rows.is_complex(), rows.dtype, name)
+        rows = _stored(rows.detach(), name)
+        if is_tensor(rows):
+            return _check_finite_tensor(rows, name)
+    if not scipy.sparse.issparse(rows):
+        try:
+            rows = np.asarray(rows)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{name} must have rows of equal length [N, r]; {error}") from error
+    _check_shape(rows.shape, name)
+    _check_real(rows.dtype.kind in "fiub", rows.dtype, name)
+    if rows.dtype != np.float32:
+        rows = rows.astype(np.float64, copy=False)
+    if scipy.sparse.issparse(rows):
+        return _check_finite_sparse(scipy.sparse.csr_array(rows), name)
+    return _check_finite(np.ascontiguousarray(rows), name)
+
+
+def to_array(pool: Any) -> NDArray[np.floating]:
+    """Returns what `check_pool` returned as a C-contiguous array in main memory."""
+    if is_tensor(pool):
+        return pool.cpu().contiguous().numpy()
+    return pool.toarray() if scipy.sparse.issparse(pool) else pool
+
+
+def to_range(pool: Any) -> Any:
+    """Returns what `check_pool` returned with a largest entry near 1 if that is extreme.
+
+    For methods to which the unit of the features does not matter: fourth powers must not overflow.
+    """
+    if is_tensor(pool):
+        low, high = (float(end) for end in pool.aminmax())
+    else:
+        entries = pool.data if scipy.sparse.issparse(pool) else pool
+        low, high = entries.min(initial=0.0), entries.max(initial=0.0)
+    exponent = int(np.frexp(max(high, -low))[1])
+    if abs(exponent) <= _LARGEST_EXPONENT or low == high == 0.0:
+        return pool
+    # A power of two: no digit is lost.
+    if is_tensor(pool):  # in two steps, for the whole power may be out of range
+        return pool * 2.0 ** (-exponent // 2) * 2.0 ** (-exponent - -exponent // 2)
+    if scipy.sparse.issparse(pool):
+        parts = np.ldexp(pool.data, -exponent), pool.indices, pool.indptr
+        return scipy.sparse.csr_array(parts, pool.shape)
+    return np.ldexp(pool, -exponent)
+
+
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) != 2:
         raise ValueError(
-            f"{name} must have two axes [N, r], one row a sample, got shape {list(array.shape)}; "
+            f"{name} must have two axes [N, r], one row a sample, got shape {list(shape)}; "
             "reshape to one row a sample"
         )
-    if 0 in array.shape:
-        raise ValueError(f"{name} is empty, got shape {list(array.shape)}; pass at least one row")
-    if array.dtype.kind not in "fiub":
+    if 0 in shape:
+        raise ValueError(f"{name} is empty, got shape {list(shape)}; pass at least one row")
+
+
+def _check_real(real: bool, dtype: Any, name: str) -> None:
+    if not real:
         raise ValueError(
-            f"{name} must hold real numbers, got dtype {array.dtype}; convert them, "
+            f"{name} must hold real numbers, got dtype {dtype}; convert them, "
             "as a table by .to_numpy(dtype=float) without its columns of text"
         )
-    if array.dtype != np.float32:
-        array = array.astype(np.float64, copy=False)
-    array = np.ascontiguousarray(array)
+
+
+def _stored(rows: Any, name: str) -> Any:
+    """Returns a tensor as an array, a sparse array, or, on an accelerator, itself."""
+    import torch
+
+    if rows.dtype.itemsize < 4:
+        rows = rows.float()
+    if rows.layout is not torch.strided:
+        coo = rows.to_sparse_coo().coalesce()
+        if coo.dense_dim():
+            return _stored(coo.to_dense(), name)
+        parts = coo.values().cpu().numpy(), coo.indices().cpu().numpy()
+        return scipy.sparse.coo_array(parts, tuple(rows.shape)).tocsr()
+    if rows.device.type == "cpu":
+        return rows.numpy()
+    try:
+        rows[:0].cpu()
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{name} must hold data, got a tensor on the device {rows.device}, which has none; "
+            "pass the tensor it stands for"
+        ) from error
+    return rows if rows.is_floating_point() else rows.double()
+
+
+def _check_finite(array: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     # One pass without an [N, r] temporary: a sum is finite unless an entry is not, or it overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = not np.isfinite(array.sum(axis=1, dtype=np.float64)).all()
     if suspect and not (finite := np.isfinite(array)).all():
         row, column = np.argwhere(~finite)[0]
-        raise ValueError(
-            f"{name} must be finite, got {array[row, column]} at row {row}, column {column} "
-            f"({np.size(finite) - finite.sum()} such entries); drop or impute these rows"
-        )
+        count = np.size(finite) - finite.sum()
+        _refuse(array[row, column], row, column, count, name)
     return array
+
+
+def _check_finite_sparse(rows: scipy.sparse.csr_array, name: str) -> scipy.sparse.csr_array:
+    (bad,) = np.nonzero(~np.isfinite(rows.data))
+    if len(bad):
+        row = int(np.searchsorted(rows.indptr, bad[0], side="right")) - 1
+        within = bad[bad < rows.indptr[row + 1]]
+        first = within[np.argmin(rows.indices[within])]
+        _refuse(rows.data[first], row, rows.indices[first], len(bad), name)
+    return rows
+
+
+def _check_finite_tensor(rows: Any, name: str) -> Any:
+    # One pass where the rows are: NaN is passed on, infinity is an extreme.
+    if not all(bool(end.isfinite()) for end in rows.aminmax()):
+        bad = (~rows.isfinite()).nonzero()
+        row, column = bad[0].tolist()
+        _refuse(rows[row, column].item(), row, column, len(bad), name)
+    return rows
+
+
+def _refuse(value: float, row: int, column: int, count: int, name: str) -> None:
+    raise ValueError(
+        f"{name} must be finite, got {value} at row {row}, column {column} "
+        f"({count} such entries); drop or impute these rows"
+    )

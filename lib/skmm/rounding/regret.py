@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_budget, check_positive, check_rows
 
 
@@ -51,7 +52,7 @@ def round_by_regret(
     check_budget(n, N)
     eta = check_positive(rate, "rate", hint="between 1 and 10 little depends on it") * np.sqrt(k)
     values, vectors = scipy.linalg.eigh(whitened.T @ (s[:, None] * whitened))
-    if values[0] <= k * np.finfo(float).eps * values[-1]:
+    if values[0] <= rank_cutoff(k, values[-1]):
         raise ValueError(
             f"s must span all k={k} directions of whitened, got {values[0]:.2g} in one"
         )

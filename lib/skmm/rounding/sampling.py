@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_budget
+from skmm.numerics.inputs import check_budget
+from skmm.numerics.streams import as_generator
 from skmm.numerics.ties import TIE, least
 
 
@@ -41,7 +42,7 @@ def round_by_sampling(
     s = _check_weights(s, n)
     s = np.where(s > len(s) * np.finfo(np.float64).eps * s.max(), s, 0.0)
     # Exponential clocks (Efraimidis and Spirakis): the first n to ring are a successive sample.
-    clocks = np.log(as_generator(rng).exponential(size=len(s)))
+    clocks = np.log(as_generator(rng, "round_by_sampling").exponential(size=len(s)))
     with np.errstate(divide="ignore"):
         rings = clocks - np.log(s)  # logarithms, for a tiny weight would overflow the quotient
     # Weights of zero never ring: among themselves they are ordered by their clocks, uniformly.

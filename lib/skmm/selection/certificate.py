@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_indices, check_integer, check_positive
 from skmm.selection.view import PoolView
 from skmm.spectrum import Spectrum
@@ -164,5 +165,4 @@ def matched_spectrum(view: PoolView, indices: NDArray[np.intp], k: int) -> NDArr
     whitened = view.spectrum.whiten(view.rows[indices], k)
     values = scipy.linalg.svdvals(whitened / np.sqrt(len(indices))) ** 2
     values = np.append(values, np.zeros(k - len(values)))[::-1]
-    cut = max(len(indices), k) * np.finfo(np.float64).eps * values[-1]
-    return np.where(values > cut, values, 0.0)
+    return np.where(values > rank_cutoff(max(len(indices), k), values[-1]), values, 0.0)

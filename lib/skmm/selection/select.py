@@ -107,7 +107,8 @@ def select(
 
     Args:
         features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients
-            (finetuning); a NumPy array, torch tensor or SciPy sparse matrix of real numbers.
+            (finetuning); an array, tensor or sparse matrix of real numbers. Sparse rows and tensors
+            on an accelerator are sketched as and where they are.
         n: Budget, in ``1..N``.
         method: One of `skmm.SELECTORS`.
         rng: Seed or generator; the same seed gives the same subset on any run, for any number of

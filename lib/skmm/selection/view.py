@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import as_generator, check_choice, check_integer, check_rows
+from skmm.numerics.inputs import check_choice, check_integer, check_pool, to_range
+from skmm.numerics.streams import as_generator
 from skmm.selection.selectors.base import Pool
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
-
-_LARGEST_EXPONENT = 30
-"""Entries beyond 2 to this power, of either sign, are scaled: fourth powers must not overflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +68,10 @@ def look_at(
 ) -> tuple[Pool, np.random.Generator]:
     """Checks the arguments; returns the pool with its own generator, and one for the method."""
     check_choice(sketch, "sketch", SKETCHES)
-    rng = as_generator(rng)
-    features = _within_range(check_rows(features))
+    rng = as_generator(rng, "select")
+    features = to_range(check_pool(features))
     r = features.shape[1]
     m = min(r, 512) if m is None else m
     check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
     sketch_rng, method_rng = rng.spawn(2)
     return Pool(features, m, sketch, sketch_rng), method_rng
-
-
-def _within_range(features: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns rows with a largest entry near 1 if it is extreme; units matter to no method."""
-    largest = max(features.max(), -features.min())
-    exponent = int(np.frexp(largest)[1])
-    if largest == 0 or abs(exponent) <= _LARGEST_EXPONENT:
-        return features
-    return np.ldexp(features, -exponent)  # a power of two: no digit is lost

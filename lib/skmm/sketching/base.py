@@ -11,10 +11,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer, is_tensor
-
-BLOCK_ENTRIES = 1 << 18
-"""Entries of a row block in a blocked product: 2 MB of float64, about a core's L2 cache."""
+from skmm.numerics.blocks import blocks
+from skmm.numerics.inputs import check_integer, is_tensor
 
 
 def draw_signs(rng: np.random.Generator, *shape: int) -> NDArray[np.int8]:
@@ -54,9 +52,8 @@ class Sketch(ABC):
         """Sketches dense rows ``[B, r]`` (NumPy or torch, single or double precision)."""
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
-        step = max(1, BLOCK_ENTRIES // self.r)
-        starts = range(0, max(1, rows.shape[0]), step)  # one empty block if there are no rows
-        return np.concatenate([self._apply(rows[i : i + step].toarray()) for i in starts])
+        parts = blocks(max(1, rows.shape[0]), self.r)  # one empty block if there are no rows
+        return np.concatenate([self._apply(rows[part].toarray()) for part in parts])
 
     def __call__(self, rows: Any) -> Any:
         r"""Sketches ``rows``.
@@ -69,7 +66,8 @@ class Sketch(ABC):
             returned as ``float32`` (tensors) or ``float64`` (arrays), sparse rows as a dense array.
 
         Raises:
-            ValueError: the last axis of ``rows`` is not ``r``, or they are not real numbers.
+            ValueError: the last axis of ``rows`` is not ``r``, or they are not real numbers, or a
+                sparse tensor.
         """
         if scipy.sparse.issparse(rows):
             self._check_axis(rows.shape)
@@ -81,6 +79,11 @@ class Sketch(ABC):
             return self._apply_sparse(rows).reshape(*shape[:-1], self.m)
         if is_tensor(rows):
             _check_real(not rows.is_complex(), rows.dtype)
+            if str(rows.layout) != "torch.strided":
+                raise ValueError(
+                    f"rows must be a dense tensor, got the layout {rows.layout}; "
+                    "pass rows.to_dense(), or a SciPy sparse matrix"
+                )
             if not rows.is_floating_point() or rows.dtype.itemsize < 4:
                 rows = rows.float()
         else:
@@ -123,8 +126,7 @@ def _check_real(real: bool, dtype: Any) -> None:
         raise ValueError(f"rows must hold real numbers, got dtype {dtype}")
 
 
-def check_sizes(r: int, m: int, rng: int | np.random.Generator) -> np.random.Generator:
-    """Returns the generator if ``1 <= m <= r``; see `Sketch.draw` for what it raises."""
+def check_sizes(r: int, m: int) -> None:
+    """Raises ``ValueError`` unless ``1 <= m <= r``."""
     check_integer(r, "r", low=1, hint="it is the dimension of the rows")
     check_integer(m, "m", low=1, high=r, hint="a sketch cannot be larger than the rows it is for")
-    return as_generator(rng)

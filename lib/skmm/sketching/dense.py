@@ -9,8 +9,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.inputs import is_tensor
-from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
+from skmm.numerics.streams import as_generator
+from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,8 @@ class GaussianSketch(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r * m`` normals; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.gaussian")
         matrix = rng.standard_normal((r, m))
         matrix /= np.sqrt(m)
         return cls(r, m, matrix)
@@ -55,17 +58,17 @@ class RademacherSketch(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r * m`` signs; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.rademacher")
         return cls(r, m, draw_signs(rng, r, m))
 
     def _apply(self, rows: Any) -> Any:
         if is_tensor(rows):
             return rows @ self._like(self.signs, rows) / np.sqrt(self.m)
         # In column blocks, so that the signs are never held as floats all at once.
-        step = max(1, BLOCK_ENTRIES // self.m)
         out = np.zeros((len(rows), self.m), rows.dtype)
-        for i in range(0, self.r, step):
-            out += rows[:, i : i + step] @ self.signs[i : i + step].astype(rows.dtype)
+        for part in blocks(self.r, self.m):
+            out += rows[:, part] @ self.signs[part].astype(rows.dtype)
         out /= np.sqrt(self.m)
         return out
 

@@ -10,8 +10,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.inputs import is_tensor
-from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
+from skmm.numerics.streams import as_generator
+from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,8 @@ class SRHT(Sketch):
     @classmethod
     def draw(cls, r: int, m: int, *, rng: int | np.random.Generator) -> Self:
         """Draws ``r`` signs and ``m`` distinct columns; see `Sketch.draw`."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.srht")
         padded = 1 << (r - 1).bit_length()
         return cls(r, m, draw_signs(rng, r), rng.choice(padded, m, replace=False, shuffle=False))
 
@@ -65,15 +68,14 @@ class SRHT(Sketch):
         signs, hadamard = self._like(self.signs, rows), self._like(small, rows)
         factors = [(outputs, self._like(factor, rows)) for outputs, factor in columns]
         # At least 16 rows a block, so that the factors are not read anew for every row.
-        step = max(16, BLOCK_ENTRIES // padded_size)
         out = zeros(len(rows), self.m)
-        for i in range(0, len(rows), step):
-            block = rows[i : i + step]
+        for part in blocks(len(rows), padded_size, least=16):
+            block = rows[part]
             padded = zeros(len(block), padded_size)
             padded[:, : self.r] = block * signs
             digits = hadamard @ padded.reshape(-1, len(small)).T
             digits = digits.reshape(len(small), len(block), -1)
             for digit, (outputs, factor) in enumerate(factors):
-                out[i : i + step, outputs] = digits[digit] @ factor
+                out[part, outputs] = digits[digit] @ factor
         out /= np.sqrt(self.m)
         return out

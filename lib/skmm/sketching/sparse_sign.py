@@ -9,8 +9,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.inputs import check_integer, is_tensor
-from skmm.sketching.base import BLOCK_ENTRIES, Sketch, check_sizes, draw_signs
+from skmm.numerics.streams import as_generator
+from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +41,27 @@ class SparseSignSketch(Sketch):
         cls, r: int, m: int, *, rng: int | np.random.Generator, nonzeros: int | None = None
     ) -> Self:
         """Draws ``r * nonzeros`` columns and signs (``nonzeros``: ``min(8, m)`` unless told)."""
-        rng = check_sizes(r, m, rng)
+        check_sizes(r, m)
+        rng = as_generator(rng, "sketch.sparse-sign")
         k = min(8, m) if nonzeros is None else nonzeros
         check_integer(k, "nonzeros", low=1, high=m, hint="each needs a block of the m outputs")
-        bounds = np.linspace(0, m, k + 1).astype(np.int32)
+        bounds = _bounds(m, k)
         columns = rng.integers(bounds[:-1], bounds[1:], size=(r, k), dtype=np.int32)
         return cls(r, m, columns, draw_signs(rng, r, k))
+
+    def _folds(self, rows: Any) -> list[Any]:
+        """For each block of the outputs, what adds up its inputs, in the place of ``rows``."""
+        key = "folds", rows.device, rows.dtype
+        if key not in self._moved:
+            from skmm.sketching.fold import Fold
+
+            place = {"dtype": rows.dtype, "device": rows.device}
+            bounds = _bounds(self.m, self.columns.shape[1])
+            self._moved[key] = [
+                Fold(self.columns[:, k] - bounds[k], self.signs[:, k], width, **place)
+                for k, width in enumerate(np.diff(bounds).tolist())
+            ]
+        return self._moved[key]
 
     @property
     def _scale(self) -> float:
@@ -60,19 +77,25 @@ class SparseSignSketch(Sketch):
         if is_tensor(rows):
             import torch
 
-            columns = torch.as_tensor(self.columns, device=rows.device).long()
-            signs = self._like(self.signs, rows)
-            out = rows.new_zeros(len(rows), self.m)
-            for k in range(columns.shape[1]):
-                out.index_add_(1, columns[:, k], rows * signs[:, k])
-            return out * self._scale
+            # No scatter: on a GPU it would add in another order each time.
+            folds = self._folds(rows)
+            stacked = rows.unsqueeze(-1)
+            parts = [
+                torch.cat([fold(stacked[part]) for fold in folds], dim=1)
+                for part in blocks(max(1, len(rows)), self.r, least=8)
+            ]
+            return torch.cat(parts).squeeze(-1) * self._scale
         # SciPy adds scaled rows of the transposed block; in a block that fits the cache, hot ones.
         transposed = self._matrix(rows.dtype).T
-        step = max(8, BLOCK_ENTRIES // self.r)
         out = np.empty((len(rows), self.m), rows.dtype)
-        for i in range(0, len(rows), step):
-            out[i : i + step] = (transposed @ rows[i : i + step].T).T
+        for part in blocks(len(rows), self.r, least=8):
+            out[part] = (transposed @ rows[part].T).T
         return out
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:
         return (rows @ self._matrix(np.dtype(np.float64))).toarray()
+
+
+def _bounds(m: int, nonzeros: int) -> NDArray[np.int32]:
+    """Ends of the blocks that ``m`` outputs are cut into."""
+    return np.linspace(0, m, nonzeros + 1).astype(np.int32)

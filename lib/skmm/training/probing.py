@@ -10,13 +10,9 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from skmm.numerics.inputs import (
-    as_generator,
-    check_integer,
-    check_labels,
-    check_positive,
-    check_rows,
-)
+from skmm.numerics.eigen import rank_cutoff
+from skmm.numerics.inputs import check_integer, check_labels, check_positive, check_rows
+from skmm.numerics.streams import as_generator
 
 # Decades from "nearly the class means" to "nearly the widest margin" in the units of LinearProbe.
 # At the last ones the accuracy no longer changes: an optimum at the end of the list is not cut off.
@@ -89,7 +85,7 @@ class LinearProbe:
         path = np.sort(np.atleast_1d(np.asarray(alphas, dtype=np.float64)).ravel())[::-1]
         if path.size == 0 or not (np.isfinite(path) & (path > 0)).all():
             raise ValueError(f"alphas must be finite and positive, got {alphas!r}")
-        rng = as_generator(rng)
+        rng = as_generator(rng, "probe")
 
         center, rotation = _principal_axes(rows)
         rotated = (rows - center) @ rotation
@@ -122,7 +118,7 @@ def _principal_axes(rows: NDArray[np.floating]) -> tuple[NDArray, NDArray]:
     n, d = centred.shape
     gram = centred @ centred.T if n <= d else centred.T @ centred
     values, vectors = scipy.linalg.eigh(gram, check_finite=False)
-    keep = values > len(gram) * np.finfo(np.float64).eps * max(np.trace(gram), 1e-300)
+    keep = values > rank_cutoff(len(gram), max(np.trace(gram), 1e-300))
     axes = vectors[:, keep]
     if n <= d:
         axes = centred.T @ (axes / np.sqrt(values[keep]))

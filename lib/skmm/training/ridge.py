@@ -7,20 +7,24 @@ One convention throughout, the paper's:
 
 without an intercept. A penalty written for the sum of squares (scikit-learn's ``Ridge(alpha)``) is
 :math:`n\alpha`. At :math:`\alpha = 0` the solution of least norm is meant; eigenvalues of a Gram
-matrix below ``size * eps`` times the largest count as zero, which is what its rounding allows.
+matrix up to `skmm.numerics.eigen.rank_cutoff` count as zero, which is what its rounding allows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer, check_rows
+from skmm.numerics.eigen import gram_eigen, rank_cutoff
+from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.streams import as_generator
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 # One eigendecomposition costs about as much as this many Cholesky factorisations.
 _CHOLESKY_PENALTIES = 8
@@ -48,18 +52,10 @@ def check_targets(targets: ArrayLike, N: int) -> Array:
     return array
 
 
-def gram_eigen(gram: Array) -> tuple[Array, Array]:
-    """Returns the nonzero eigenvalues of a Gram matrix, descending, and their eigenvectors."""
-    values, vectors = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    rank = np.count_nonzero(values > len(gram) * np.finfo(np.float64).eps * max(values[0], 0))
-    return values[:rank], vectors[:, :rank]
-
-
 def solve_path(gram: Array, right: Array, penalties: Array) -> Array:
     """Returns ``(gram + p I)^+ right`` for every penalty p, shape ``[size, A, T]``."""
     right = right.reshape(len(gram), -1)
-    floor = len(gram) * np.finfo(np.float64).eps * np.trace(gram)
+    floor = rank_cutoff(len(gram), np.trace(gram))
     if len(penalties) <= _CHOLESKY_PENALTIES and penalties.min() > floor:
         solutions, diagonal = [], np.diag_indices_from(gram)
         for penalty in penalties:
@@ -155,8 +151,9 @@ def cross_validate(
 ) -> CrossValidation:
     r"""Estimates the error of every penalty by shuffled k-fold cross-validation.
 
-    The Gram matrix is made once; each fold costs one eigendecomposition of its training part. The
-    penalty of a fold is :math:`n'\alpha` with its own number of rows :math:`n'`.
+    Gram matrices cost ``n r min(n, r)``, times :math:`\log_2` of the number of folds where
+    ``n > r``; each fold, one eigendecomposition of its training part. The penalty of a fold is
+    :math:`n'\alpha` with its own number of rows :math:`n'`.
 
     Args:
         features: rows :math:`G_S` and no others, shape ``[n, r]``.
@@ -174,16 +171,50 @@ def cross_validate(
         raise ValueError(f"features must have at least 2 rows to leave one out, got n={n}")
     y, alphas = check_targets(targets, n).reshape(n, -1), check_alphas(alphas)
     folds = check_integer(folds, "folds", low=2, hint="5 is usual, n leaves one row out")
-    gram = rows @ rows.T if n <= r else rows.T @ rows
+    shuffled = as_generator(rng, "cross_validate").permutation(n)
+    held_out = np.array_split(shuffled, min(folds, n))
+    solve = _held_out_by_kernel if n <= r else _held_out_by_moment
     predictions = np.empty((n, len(alphas), y.shape[1]))
-    for held_out in np.array_split(as_generator(rng).permutation(n), min(folds, n)):
-        kept = np.setdiff1d(np.arange(n), held_out)
-        if n <= r:
-            dual = solve_path(gram[np.ix_(kept, kept)], y[kept], len(kept) * alphas)
-            flat = gram[np.ix_(held_out, kept)] @ dual.reshape(len(kept), -1)
-        else:
-            out = rows[held_out]
-            theta = solve_path(gram - out.T @ out, rows[kept].T @ y[kept], len(kept) * alphas)
-            flat = out @ theta.reshape(r, -1)
-        predictions[held_out] = flat.reshape(len(held_out), len(alphas), -1)
+    for out, flat in solve(rows, y, alphas, held_out):
+        predictions[out] = flat.reshape(len(out), len(alphas), -1)
     return CrossValidation(alphas, mean_square(predictions, y))
+
+
+def _held_out_by_kernel(
+    rows: Array, y: Array, alphas: Array, parts: list[Indices]
+) -> Iterator[tuple[Indices, Array]]:
+    """Yields each part with its predictions, from blocks of one kernel matrix."""
+    gram = rows @ rows.T
+    for out in parts:
+        kept = np.setdiff1d(np.arange(len(rows)), out)
+        dual = solve_path(gram[np.ix_(kept, kept)], y[kept], len(kept) * alphas)
+        yield out, gram[np.ix_(out, kept)] @ dual.reshape(len(kept), -1)
+
+
+def _held_out_by_moment(
+    rows: Array, y: Array, alphas: Array, parts: list[Indices]
+) -> Iterator[tuple[Indices, Array]]:
+    """Yields each part with its predictions, from the moments of all other parts."""
+    r = rows.shape[1]
+    for out, gram, right in _without_each(
+        rows, y, parts, np.zeros((r, r)), np.zeros((r, y.shape[1]))
+    ):
+        theta = solve_path(gram, right, (len(rows) - len(out)) * alphas)
+        yield out, rows[out] @ theta.reshape(r, -1)
+
+
+def _without_each(
+    rows: Array, y: Array, parts: list[Indices], gram: Array, right: Array
+) -> Iterator[tuple[Indices, Array, Array]]:
+    """Yields each part with the moments of what is outside it; those given are outside all parts.
+
+    Moments are added up and never subtracted: a long row that is held out would leave its rounding
+    errors. By halves, so that all rows are multiplied once for every doubling of the parts.
+    """
+    if len(parts) == 1:
+        yield parts[0], gram, right
+        return
+    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    for inside, outside in (halves, halves[::-1]):
+        G, z = (array[np.concatenate(outside)] for array in (rows, y))
+        yield from _without_each(rows, y, inside, gram + G.T @ G, right + G.T @ z)

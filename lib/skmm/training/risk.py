@@ -13,32 +13,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_positive, check_rows
+from skmm.numerics.eigen import gram_eigen
+from skmm.numerics.inputs import check_indices, check_positive, check_rows
 from skmm.training.ridge import (
     Array,
     RidgePath,
     check_alphas,
     check_targets,
-    gram_eigen,
     mean_square,
     solve_path,
 )
 
 
-def check_indices(indices: ArrayLike, N: int) -> NDArray[np.int64]:
-    """Returns a selection as distinct positions in ``0..N-1``, shape ``[n]``."""
-    array = np.asarray(indices)
-    whole = array.ndim == 1 and array.size > 0 and np.issubdtype(array.dtype, np.integer)
-    if not whole or array.min() < 0 or array.max() >= N or np.unique(array).size < array.size:
-        raise ValueError(
-            f"indices must be distinct whole numbers in 0..{N - 1}, shape [n], got {indices!r}"
-        )
-    return array.astype(np.int64, copy=False)
-
-
 @dataclass(frozen=True)
-class FixedDesign:
-    r"""A pool whose samples are fixed, so that many selections from it share its Gram matrix.
+class RidgeRisk:
+    r"""The risk of ridge regression on subsets of one pool, which share its Gram matrix.
 
     Attributes:
         features: :math:`G`, shape ``[N, r]``.
@@ -51,13 +40,13 @@ class FixedDesign:
     trace: float
 
     @classmethod
-    def of(cls, features: ArrayLike) -> FixedDesign:
+    def of(cls, features: ArrayLike) -> RidgeRisk:
         """Prepares a pool ``[N, r]``: ``O(N^2 r)`` once if ``N <= r``, nothing otherwise."""
         G = check_rows(features).astype(np.float64, copy=False)
         gram = G @ G.T if G.shape[0] <= G.shape[1] else None
         return cls(G, gram, float(np.einsum("ij,ij->", G, G)) / len(G))
 
-    def _gram_at(self, indices: NDArray[np.int64]) -> tuple[Array, Array]:
+    def _gram_at(self, indices: NDArray[np.intp]) -> tuple[Array, Array]:
         """Returns the columns ``[N, n]`` of the Gram matrix at the selection, and its block."""
         columns = (
             self.gram[:, indices]
@@ -91,8 +80,8 @@ class FixedDesign:
         dual = solve_path(block, y[S], len(S) * alphas)
         return mean_square(np.tensordot(columns, dual, 1), y)
 
-    def select(self, indices: ArrayLike) -> SelectedDesign:
-        """Looks at the pool from the eigenbasis of a selection's second moment.
+    def on(self, indices: ArrayLike) -> SubsetRisk:
+        """Returns the risk on one subset, shape ``[n]``, for all penalties and noise levels.
 
         Costs one eigendecomposition of size ``min(n, r)`` and one product with the pool.
         """
@@ -104,12 +93,12 @@ class FixedDesign:
         else:
             values, V = gram_eigen(self.features[S].T @ self.features[S])
             rows = self.features @ V
-        return SelectedDesign(S, values / len(S), rows, self.trace)
+        return SubsetRisk(S, values / len(S), rows, self.trace)
 
 
 @dataclass(frozen=True)
-class SelectedDesign:
-    r"""The pool in the eigenbasis :math:`V` of a selection's second moment.
+class SubsetRisk:
+    r"""The risk on one subset: the pool in the eigenbasis :math:`V` of its second moment.
 
     All that ridge regression on the selection can do to the pool is a function of these arrays,
     whatever r: no ``r × r`` matrix is ever formed.
@@ -121,7 +110,7 @@ class SelectedDesign:
         trace: :math:`\mathrm{tr}(\Sigma)`.
     """
 
-    indices: NDArray[np.int64]
+    indices: NDArray[np.intp]
     eigenvalues: Array
     rows: Array
     trace: float

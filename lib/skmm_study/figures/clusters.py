@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.training.risk import check_indices
+from skmm.numerics.inputs import check_indices
 from skmm_study.figures.methods import MethodStyle
 from skmm_study.pools.synthetic import Mixture
 

@@ -13,13 +13,8 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import pdist
 from scipy.stats import chi2
 
-from skmm.numerics.inputs import (
-    as_generator,
-    check_choice,
-    check_integer,
-    check_positive,
-    check_rows,
-)
+from skmm.numerics.inputs import check_choice, check_integer, check_positive, check_rows
+from skmm.numerics.streams import as_generator
 from skmm.sketching import GaussianSketch
 
 LAWS = ("theorem", "gaussian")
@@ -219,7 +214,8 @@ def sketch_afresh(
     batches = _check_batches(batches, len(rows))
     names = np.unique(batches)
     out = np.empty((len(rows), m))
-    for name, child in zip(names, as_generator(rng).spawn(len(names)), strict=True):
+    children = as_generator(rng, "sketch_afresh").spawn(len(names))
+    for name, child in zip(names, children, strict=True):
         members = batches == name
         out[members] = GaussianSketch.draw(rows.shape[1], m, rng=child)(rows[members])
     return out

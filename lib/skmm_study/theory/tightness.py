@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import as_generator, check_integer
-from skmm.training.risk import FixedDesign, SelectedDesign
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
+from skmm.training.risk import RidgeRisk, SubsetRisk
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Tightness:
 
 
 def subspace_bound(
-    seen: SelectedDesign, basis: Array, *, noise_variance: float, theta_norm: float
+    seen: SubsetRisk, basis: Array, *, noise_variance: float, theta_norm: float
 ) -> float:
     r"""Returns Theorem 2.2's bound with P onto any subspace of :math:`\mathrm{Range}(\Sigma_S)`.
 
@@ -76,7 +77,7 @@ def sample_tightness(cases: int, *, rng: int | np.random.Generator, largest: int
     """
     check_integer(cases, "cases", low=1, hint="each is a random problem")
     check_integer(largest, "largest", low=2, hint="it bounds the number of samples and features")
-    rng = as_generator(rng)
+    rng = as_generator(rng, "tightness")
     leading, arbitrary = np.empty((2, cases))
     rank, count = np.empty((2, cases), dtype=np.int64)
     for case in range(cases):
@@ -88,7 +89,7 @@ def sample_tightness(cases: int, *, rng: int | np.random.Generator, largest: int
         theta = rng.standard_normal(r) * scales**aligned
         noise_variance = 10 ** rng.uniform(-6, 2)
         scale = {"noise_variance": noise_variance, "theta_norm": float(np.linalg.norm(theta))}
-        seen = FixedDesign.of(G).select(rng.choice(N, n, replace=False))
+        seen = RidgeRisk.of(G).on(rng.choice(N, n, replace=False))
         risk = seen.excess_risk(G @ theta, noise_variance=noise_variance).best.total.item()
         k = len(seen.eigenvalues)
         basis = np.linalg.qr(rng.standard_normal((k, int(rng.integers(1, k + 1)))))[0]

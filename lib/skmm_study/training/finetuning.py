@@ -13,13 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from skmm.gradients.parameters import frozen, last_parameters
-from skmm.numerics.inputs import (
-    as_generator,
-    check_integer,
-    check_labels,
-    check_positive,
-    is_tensor,
-)
+from skmm.numerics.inputs import check_integer, check_labels, check_positive, is_tensor
+from skmm.numerics.streams import as_generator
 
 _EVALUATED = 256
 """Rows of one forward pass without gradients."""
@@ -134,7 +129,7 @@ def finetune(
     labels = check_labels(labels, n)
     if labels.min() < 0:
         raise ValueError(f"labels must be at least 0, got {labels.min()}; encode them as 0, 1, ...")
-    split_rng, order_rng = as_generator(rng).spawn(2)
+    split_rng, order_rng = as_generator(rng, "finetune").spawn(2)
     shuffled = split_rng.permutation(n)
     count = min(max(round(recipe.held_out * n), 1), n - 1)
     held_out, fitted = np.sort(shuffled[:count]), np.sort(shuffled[count:])

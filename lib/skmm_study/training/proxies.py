@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from skmm.numerics.inputs import as_generator, check_budget, check_integer, check_labels, check_rows
+from skmm.numerics.inputs import check_budget, check_integer, check_labels, check_rows
+from skmm.numerics.streams import as_generator
 from skmm.training.probing import LinearProbe
 
 _BATCH = 64
@@ -56,7 +57,7 @@ def first_model(
     """
     rows = check_rows(features)
     labels = check_labels(labels, len(rows))
-    draw_rng, fit_rng = as_generator(rng).spawn(2)
+    draw_rng, fit_rng = as_generator(rng, "first_model").spawn(2)
     drawn = draw_rng.choice(len(rows), check_budget(initial, len(rows)), replace=False)
     probe = LinearProbe.fit(rows[drawn], labels[drawn], rng=fit_rng)
     if len(probe.classes) < 2:
@@ -105,7 +106,7 @@ def training_history(
     targets = torch.from_numpy(check_labels(labels, N))
     epochs = check_integer(epochs, "epochs", low=2, hint="forgetting takes two epochs to see")
     early = check_integer(early, "early", low=1, high=epochs, hint=f"there are {epochs} epochs")
-    rng = as_generator(rng)
+    rng = as_generator(rng, "training_history")
     model = nn.utils.skip_init(nn.Linear, rows.shape[1], int(targets.max()) + 1)
     for parameter in model.parameters():
         nn.init.zeros_(parameter)

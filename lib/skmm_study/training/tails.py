@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 from skmm_study.vision.backbones import Backbone
 
 TRUNKS = {"mobilenet_v2": "features.18", "resnet18": "layer4.1", "resnet50": "layer4.2"}
@@ -82,7 +83,7 @@ def tail_of(
         fc.weight.zero_()
         fc.bias.zero_()
         if rng is not None:
-            draw = as_generator(rng).standard_normal((classes, backbone.width))
+            draw = as_generator(rng, "tail").standard_normal((classes, backbone.width))
             fc.weight.copy_(torch.from_numpy(draw / np.sqrt(backbone.width)))
     if backbone.name == "mobilenet_v2":
         return PointwiseTail(layer, fc)

@@ -16,6 +16,7 @@ from skmm_study.trials.costs import Costs, metered
 from skmm_study.trials.grid import Cell, Grid, Outcome, run_grid
 from skmm_study.trials.selections import Subsets
 from skmm_study.trials.sources import array_digest, code_behind, versions
+from skmm_study.trials.trials import evaluation_rng
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,7 +70,7 @@ class Finetuning:
 def _of_cell(subsets: Subsets, cell: Cell) -> tuple[NDArray[np.intp], np.random.Generator]:
     """Returns a cell's rows in the pool's order, and the generator that all methods share."""
     indices = subsets[cell.method, cell.n, cell.seed]
-    return np.sort(indices), np.random.default_rng(cell.seed).spawn(3)[2]
+    return np.sort(indices), evaluation_rng(cell.seed)
 
 
 def _outcome(scores: ProbeScores, costs: Costs, **more: float) -> Outcome:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skmm.criteria import VOptimality
 from skmm.matching.design import DesignBound, bound_v_optimality, v_optimality
 from skmm.numerics.inputs import check_budget
+from skmm.numerics.streams import as_generator
 from skmm.rounding.exchange import exchange
 from skmm.rounding.regret import round_by_regret
 from skmm.rounding.sampling import round_by_sampling, round_to_top
@@ -89,7 +90,7 @@ def _roundings(
     whitened: NDArray[np.float64], n: int, seed: int, design: DesignBound
 ) -> Iterator[tuple[str, Indices]]:
     lowered = VOptimality(whitened, n, alpha=1e-6)
-    random = np.random.default_rng(seed).choice(len(whitened), n, replace=False)
+    random = as_generator(seed, "rounding_trials").choice(len(whitened), n, replace=False)
     top, regret = round_to_top(design.s, n), round_by_regret(design.s, whitened, n)
     yield "sample", round_by_sampling(design.s, n, rng=seed)
     yield "top", top

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skmm.training.risk import FixedDesign
+from skmm.training.risk import RidgeRisk
 from skmm_study.pools.synthetic import Mixture
 from skmm_study.trials.trials import Indices, Trials, run_trials
 
@@ -67,12 +67,12 @@ def rate_trials(
 def _rate_of(
     mixture: Mixture, noise_variance: float
 ) -> Callable[[Indices, np.random.Generator], dict[str, float]]:
-    pool, signal = FixedDesign.of(mixture.features), mixture.signal
+    pool, signal = RidgeRisk.of(mixture.features), mixture.signal
     K, length = len(mixture.centres), float(np.linalg.norm(mixture.theta))
 
     def measure(indices: Indices, _: np.random.Generator) -> dict[str, float]:
         unit = noise_variance * K / len(indices)
-        seen = pool.select(indices)
+        seen = pool.on(indices)
         risk = seen.excess_risk(signal, noise_variance=noise_variance).best
         bound = seen.theorem_2_2(noise_variance=noise_variance, theta_norm=length).best
         return {

@@ -70,19 +70,16 @@ class Selecting:
             needs[name] = getattr(self._first(seed), name)
         return needs
 
-    # select() spawns the first two children of a seed, the evaluation the third.
     def _first(self, seed: int) -> FirstModel:
         if ("first", seed) not in self._made:
-            rng = np.random.default_rng(seed).spawn(5)[3]
             self._made["first", seed] = first_model(
-                self.features, self.labels, initial=self.initial, rng=rng
+                self.features, self.labels, initial=self.initial, rng=seed
             )
         return self._made["first", seed]
 
     def _history(self, seed: int) -> TrainingHistory:
         if ("history", seed) not in self._made:
-            rng = np.random.default_rng(seed).spawn(5)[4]
-            self._made["history", seed] = training_history(self.features, self.labels, rng=rng)
+            self._made["history", seed] = training_history(self.features, self.labels, rng=seed)
         return self._made["history", seed]
 
 

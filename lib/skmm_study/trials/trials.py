@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from skmm.numerics.inputs import check_budget, check_choice, check_integer, check_rows
+from skmm.numerics.streams import as_generator
 from skmm.selection.select import select
 from skmm.selection.selectors import SELECTORS
 
@@ -40,6 +41,11 @@ class Trials:
     results: pd.DataFrame
     times: pd.DataFrame
     subsets: Mapping[tuple[str, int, int], Indices]
+
+
+def evaluation_rng(seed: int) -> np.random.Generator:
+    """Returns what a subset is evaluated with: the same for all methods and budgets of a seed."""
+    return as_generator(seed, "evaluation")
 
 
 def method_settings(
@@ -107,9 +113,8 @@ def run_trials(
                 chosen[run] = selection.indices
                 times.append(dict(zip(_RUN, run, strict=True)) | {"seconds": selection.seconds})
             subsets[name, n, seed] = chosen[run][:n]
-            # select() spawned the first two children of this seed.
-            rng = np.random.default_rng(seed).spawn(3)[2]
             trial = dict(zip(_RUN, (name, n, seed), strict=True))
-            results.append(trial | dict(measure(subsets[name, n, seed], rng)))
+            measured = measure(subsets[name, n, seed], evaluation_rng(seed))
+            results.append(trial | dict(measured))
             progress.update()
     return Trials(pd.DataFrame(results), pd.DataFrame(times), subsets)

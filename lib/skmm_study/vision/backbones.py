@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.transforms import v2
 
-from skmm.numerics.inputs import as_generator, check_choice, check_integer
+from skmm.numerics.inputs import check_choice, check_integer
+from skmm.numerics.streams import as_generator
 from skmm_study.vision.cache import file_sha256
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -135,7 +136,7 @@ def _random(build: Callable[..., nn.Module], size: int, rng) -> nn.Module:
 @contextmanager
 def _seeded(rng) -> Iterator[None]:
     """Seeds the global generator that torch initialises from, and puts it back afterwards."""
-    seed = int(as_generator(rng).integers(2**63))
+    seed = int(as_generator(rng, "backbone").integers(2**63))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

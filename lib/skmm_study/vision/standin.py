@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from skmm.numerics.inputs import as_generator, check_integer
+from skmm.numerics.inputs import check_integer
+from skmm.numerics.streams import as_generator
 from skmm_study.vision.cars import ANNOTATIONS, BOX, CLASS_NAMES, STANDIN_MARK
 from skmm_study.vision.matlab import write_mat
 
@@ -75,7 +76,7 @@ def write_standin(
         raise ValueError(f"{base} exists and is no stand-in; pass another folder as data")
     partial = base.with_name(f"{base.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    rng = as_generator(rng)
+    rng = as_generator(rng, "standin")
     counts = {"train": train_per_class, "test": test_per_class}
     for split, per_class in counts.items():
         _write_split(partial, split, np.repeat(np.arange(classes), per_class), size, rng)

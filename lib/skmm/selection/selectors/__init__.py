@@ -3,6 +3,7 @@
 from skmm.selection.selectors import (
     centers,
     cholesky,
+    clusters,
     difficulty,
     glister,
     herding,
@@ -22,6 +23,7 @@ __all__ = [
     "Selector",
     "centers",
     "cholesky",
+    "clusters",
     "difficulty",
     "glister",
     "herding",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.inputs import to_array
 from skmm.numerics.threads import large_product
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
@@ -21,13 +22,14 @@ class Pool:
     r"""The pool of ``N`` samples, with its sketch and spectrum made once, when first asked for.
 
     Attributes:
-        features: :math:`G`, shape ``[N, r]``, checked.
+        rows: :math:`G`, shape ``[N, r]``, as `check_pool` returns it: an array, a sparse array, or
+            a tensor on an accelerator.
         m: Sketch size; ``m = r`` means no sketch at all.
         sketch: Name of the Johnson-Lindenstrauss map, one of `skmm.SKETCHES`.
         rng: Generator that the map is drawn from.
     """
 
-    features: NDArray[np.floating]
+    rows: Any
     m: int
     sketch: str
     rng: np.random.Generator
@@ -35,17 +37,22 @@ class Pool:
     @property
     def N(self) -> int:
         """Pool size."""
-        return len(self.features)
+        return self.rows.shape[0]
+
+    @cached_property
+    def features(self) -> NDArray[np.floating]:
+        """The rows dense and in main memory, made when a method first asks for them."""
+        return to_array(self.rows)
 
     @cached_property
     def sketched(self) -> NDArray[np.floating]:
-        r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``."""
-        r = self.features.shape[1]
+        r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``: sketched where and as the rows are."""
+        r = self.rows.shape[1]
         if self.m == r:
             return self.features
         drawn = SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)
-        with large_product(self.features.size * self.m):
-            return drawn(self.features)
+        with large_product(self.N * r * self.m):
+            return to_array(drawn(self.rows))
 
     @cached_property
     def spectrum(self) -> Spectrum:

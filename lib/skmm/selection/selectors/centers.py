@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.selection.selectors.kernel import LinearKernel, first_largest
+from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.ranking import first_largest, rounding_share
 from skmm.selection.selectors.signals import require_probabilities
 
 
 def farthest_first(
-    distances: Callable[[int], NDArray[np.float64]], N: int, n: int, *, first: int
+    distances: Callable[[int], NDArray[np.float64]], N: int, n: int, *, first: int, rounding: float
 ) -> NDArray[np.intp]:
     """Takes ``first``, then ``n - 1`` times the sample farthest from all taken (Gonzalez 1985).
 
@@ -22,6 +23,7 @@ def farthest_first(
         N: Pool size.
         n: Number of centres, in ``1..N``.
         first: The first centre.
+        rounding: Size of a rounding error of a distance.
 
     Returns:
         Distinct indices, shape ``[n]``; of equally far ones the first in the pool.
@@ -32,8 +34,7 @@ def farthest_first(
     for k in range(1, n):
         np.minimum(nearest, distances(centres[k - 1]), out=nearest)
         nearest[centres[k - 1]] = -np.inf  # never again, even if all others are its equals
-        farthest = nearest.max()
-        centres[k] = first_largest(nearest, 1e-12 * farthest)
+        centres[k] = first_largest(nearest, rounding)
     return centres
 
 
@@ -48,7 +49,8 @@ def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     """
     kernel = LinearKernel(pool.features, columns=n)
     first = int(rng.integers(pool.N))
-    return Choice(farthest_first(kernel.distances, pool.N, n, first=first))
+    rounding = kernel.rounding
+    return Choice(farthest_first(kernel.distances, pool.N, n, first=first, rounding=rounding))
 
 
 @selector(
@@ -74,10 +76,11 @@ def choose_diverse_contexts(
     p = require_probabilities(probabilities, pool.N)
     logs = np.log(np.maximum(p, 1e-12))
     own = np.einsum("nc,nc->n", p, logs)
+    rounding = rounding_share(p.shape[1]) * np.abs(logs).max()
 
     def divergences(index: int) -> NDArray[np.float64]:
         divergence = own + own[index] - p @ logs[index] - logs @ p[index]
-        return 0.5 * np.where(divergence > 1e-12, divergence, 0.0)
+        return 0.5 * np.where(divergence > rounding, divergence, 0.0)
 
     first = int(rng.integers(pool.N))
-    return Choice(farthest_first(divergences, pool.N, n, first=first))
+    return Choice(farthest_first(divergences, pool.N, n, first=first, rounding=rounding))

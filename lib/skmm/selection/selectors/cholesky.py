@@ -12,6 +12,10 @@ from skmm.selection.selectors.kernel import LinearKernel
 _BLOCK = 64
 """Proposals a round: enough for matrix products, few enough that their own b³ does not count."""
 
+_SPANNED = 1e-10
+"""Share of a row's energy at which what is left of it counts as nothing: the digits below are those
+of rounding, and another BLAS would draw other pivots from them."""
+
 
 def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) -> NDArray[np.intp]:
     r"""Draws up to ``n`` pivots, each with probability proportional to the residual's diagonal.
@@ -21,20 +25,20 @@ def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) 
     products, and ``N n`` numbers of memory.
 
     Returns:
-        Distinct pivots in the order accepted; fewer than ``n`` only if the residual is zero,
-        up to rounding, after them.
+        Distinct pivots in the order accepted; fewer than ``n`` only if they span all rows: of each
+        less than a share of 1e-10 of its energy is left.
 
     References:
         Chen, Epperly, Tropp and Webber (2022), https://arxiv.org/abs/2207.06503; Epperly, Tropp and
         Webber (2024), https://arxiv.org/abs/2410.03969, for the blocks.
     """
     residual = kernel.energies.copy()
-    floor = max(kernel.rows.shape) * np.finfo(np.float64).eps * float(residual.max())
+    floors = _SPANNED * residual
     factor = np.empty((kernel.N, n))
     pivots = np.empty(n, dtype=np.intp)
     k = 0
     while k < n:
-        residual[residual <= floor] = 0.0
+        residual[residual <= floors] = 0.0
         mass = np.cumsum(residual)
         if mass[-1] == 0.0:
             break
@@ -43,9 +47,9 @@ def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) 
         # A draw next to 1 may round up to all of the mass.
         proposals = np.minimum(proposals, np.flatnonzero(residual)[-1])
         known = factor[proposals, :k]
-        accepted, triangle = _thin(
-            kernel.block(proposals) - known @ known.T, draws[1] * residual[proposals], floor, n - k
-        )
+        left = kernel.block(proposals) - known @ known.T
+        floor = np.maximum(floors[proposals], draws[1] * residual[proposals])
+        accepted, triangle = _thin(left, floor, n - k)
         new = proposals[accepted]
         columns = kernel.columns(new) - factor[:, :k] @ factor[new, :k].T
         ahead = k + len(new)
@@ -58,24 +62,24 @@ def pivoted_cholesky(kernel: LinearKernel, n: int, *, rng: np.random.Generator) 
 
 
 def _thin(
-    block: NDArray[np.float64], thresholds: NDArray[np.float64], floor: float, limit: int
+    block: NDArray[np.float64], thresholds: NDArray[np.float64], limit: int
 ) -> tuple[list[int], NDArray[np.float64]]:
     """Accepts proposals in turn, each with the share of its residual that is left by then.
 
-    Returns the positions accepted, at most ``limit``, and their Cholesky factor.
+    The first is accepted whatever the rounding: it was drawn from the residual as it is. Returns
+    the positions accepted, at most ``limit``, and their Cholesky factor.
     """
     accepted: list[int] = []
     columns = []
     for position, threshold in enumerate(thresholds):
         left = block[position, position]
-        if left > floor and left > threshold:
+        if left > threshold or not accepted:
             column = block[:, position] / np.sqrt(left)
             block -= np.outer(column, column)
             accepted.append(position)
             columns.append(column)
             if len(accepted) == limit:
                 break
-    # The first proposal was drawn from the current residual: it is always accepted.
     return accepted, np.tril(np.column_stack(columns)[accepted])
 
 

@@ -7,16 +7,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.ranking import largest, rounding_share
 from skmm.selection.selectors.signals import (
-    largest,
     require_checkpoints,
     require_correctness,
     require_labels,
 )
 
 
-def _error_norms(probabilities: ArrayLike | None, labels: ArrayLike | None, N: int) -> NDArray:
-    r"""Returns :math:`\|p_i - e_{y_i}\|`, averaged over checkpoints, shape ``[N]``."""
+def _error_norms(
+    probabilities: ArrayLike | None, labels: ArrayLike | None, N: int
+) -> tuple[NDArray[np.float64], float]:
+    r"""Returns :math:`\|p_i - e_{y_i}\|`, averaged over checkpoints, ``[N]``, and its rounding."""
     checkpoints = require_checkpoints(probabilities, N)
     labels = require_labels(labels, N, C=checkpoints[0].shape[1])
     norms = np.zeros(N)
@@ -24,12 +26,11 @@ def _error_norms(probabilities: ArrayLike | None, labels: ArrayLike | None, N: i
         errors = p.copy()
         errors[np.arange(N), labels] -= 1.0
         norms += np.linalg.norm(errors, axis=1)
-    return norms / len(checkpoints)
+    return norms / len(checkpoints), rounding_share(checkpoints[0].shape[1])
 
 
 @selector(
     "el2n",
-    deterministic=True,
     needs="labels, probabilities",
     cost="N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
@@ -47,14 +48,15 @@ def take_largest_errors(
     .. math:: \max_i\ \tfrac1T \sum_t \|p^{(t)}_i - e_{y_i}\|
 
     ``probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several models trained for a few epochs
-    (ten in the reference). Features are not looked at.
+    (ten in the reference). Features are not looked at. Of equal samples, as those that a certain
+    model has right are, some are drawn at random.
     """
-    return Choice(largest(_error_norms(probabilities, labels, pool.N), n))
+    errors, rounding = _error_norms(probabilities, labels, pool.N)
+    return Choice(largest(errors, n, tolerance=rounding, rng=rng))
 
 
 @selector(
     "grand",
-    deterministic=True,
     needs="labels, probabilities",
     cost="N r + N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
@@ -74,10 +76,12 @@ def take_largest_gradients(
 
     The features must be the inputs of the last layer, the same at all checkpoints (linear probing).
     ``probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several checkpoints. The reference takes
-    the gradient of all layers, early in training.
+    the gradient of all layers, early in training. Of equal samples some are drawn at random.
     """
-    errors = _error_norms(probabilities, labels, pool.N)
-    return Choice(largest(np.sqrt(LinearKernel(pool.features).energies) * errors, n))
+    errors, rounding = _error_norms(probabilities, labels, pool.N)
+    norms = np.sqrt(LinearKernel(pool.features).energies)
+    rounding = (rounding + rounding_share(pool.features.shape[1])) * norms.max()
+    return Choice(largest(norms * errors, n, tolerance=rounding, rng=rng))
 
 
 @selector(
@@ -100,4 +104,4 @@ def take_most_forgotten(
     right = require_correctness(correctness, pool.N)
     forgotten = np.count_nonzero(right[:-1] & ~right[1:], axis=0)
     forgotten[~right.any(axis=0)] = len(right)
-    return Choice(np.lexsort((rng.random(pool.N), -forgotten))[:n])
+    return Choice(largest(forgotten, n, tolerance=0.0, rng=rng))

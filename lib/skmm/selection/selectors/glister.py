@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from skmm.numerics.inputs import check_integer, check_positive
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.signals import largest, require_labels, require_probabilities
+from skmm.selection.selectors.ranking import largest, rounding_share
+from skmm.selection.selectors.signals import require_labels, require_probabilities
 
 
 @selector(
@@ -44,7 +45,7 @@ def take_best_steps(
     Args:
         pool: Features, the inputs of the last layer.
         n: Budget.
-        rng: Draws the validation split.
+        rng: Draws the validation split, and the order of equal gains.
         labels: ``[N]``.
         probabilities: ``[N, C]``, of the model before it is trained on the subset.
         validation_share: Share of the pool that the loss is measured on, in (0, 1].
@@ -63,6 +64,7 @@ def take_best_steps(
     kernel = LinearKernel(pool.features)
     energy = kernel.energies.mean()
     eta = step / energy if energy > 0 else 0.0
+    rounding = rounding_share(pool.features.shape[1]) * 2.0 * np.sqrt(kernel.energies.max())
     residuals = p.copy()
     residuals[np.arange(N), y] -= 1.0
 
@@ -78,7 +80,8 @@ def take_best_steps(
         q[np.arange(len(held_out)), y[held_out]] -= 1.0
         gradient = validation.T @ q / len(held_out)
         gains = np.einsum("nc,nc->n", kernel.times(gradient), residuals)
-        chosen = largest(np.where(outside, gains, -np.inf), len(part))
+        gains[~outside] = -np.inf
+        chosen = largest(gains, len(part), tolerance=rounding * np.linalg.norm(gradient), rng=rng)
         outside[chosen] = False
         parts.append(chosen)
         taken = pool.features[chosen].T.astype(np.float64) @ residuals[chosen]

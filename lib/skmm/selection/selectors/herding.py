@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.selection.selectors.kernel import LinearKernel, first_largest
+from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.ranking import first_largest
 
 Scores = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_BLOCK_ENTRIES = 1 << 18
-"""Entries of a row block that is converted to ``float64``: 2 MB, about a core's L2 cache."""
+from skmm.numerics.blocks import blocks
+from skmm.selection.selectors.ranking import rounding_share
 
 
 class LinearKernel:
@@ -35,10 +35,17 @@ class LinearKernel:
         r""":math:`K_{ii} = \|g_i\|^2`, shape ``[N]``."""
         return np.einsum("ij,ij->i", self.rows, self.rows, dtype=np.float64)
 
+    def moment(self) -> NDArray[np.float64]:
+        r"""Returns :math:`G^\top G`, shape ``[r, r]``, with no more memory than a few of it."""
+        return _moment(self.rows)
+
+    def gram(self) -> NDArray[np.float64]:
+        r"""Returns :math:`K`, shape ``[N, N]``, with no more memory than a few of it."""
+        return _moment(self.rows.T)
+
     @cached_property
     def _matrix(self) -> NDArray[np.float64]:
-        rows = self.rows.astype(np.float64, copy=False)
-        return rows @ rows.T
+        return self.gram()
 
     def times(self, vectors: ArrayLike) -> NDArray[np.float64]:
         r"""Returns :math:`G V` for ``vectors`` :math:`V` of shape ``[r]`` or ``[r, k]``."""
@@ -46,9 +53,8 @@ class LinearKernel:
         if self.rows.dtype == np.float64:
             return self.rows @ vectors
         products = np.empty((self.N, *vectors.shape[1:]))
-        step = max(1, _BLOCK_ENTRIES // self.rows.shape[1])
-        for i in range(0, self.N, step):
-            products[i : i + step] = self.rows[i : i + step].astype(np.float64) @ vectors
+        for block in blocks(*self.rows.shape):
+            products[block] = self.rows[block].astype(np.float64) @ vectors
         return products
 
     def column(self, index: int) -> NDArray[np.float64]:
@@ -72,16 +78,27 @@ class LinearKernel:
         distances = self.energies + self.energies[index] - 2.0 * self.column(index)
         return np.where(distances > self.rounding, distances, 0.0)
 
+    def all_distances(self, indices: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Returns squared distances to the samples ``indices``, shape ``[N, len(indices)]``."""
+        squares = self.columns(indices)
+        squares *= -2.0
+        squares += self.energies[:, None]
+        squares += self.energies[indices]
+        squares[squares <= self.rounding] = 0.0
+        return squares
+
     @property
     def rounding(self) -> float:
         """Size below which a sum of a few inner products is taken to be rounding error."""
-        return 64 * np.finfo(np.float64).eps * float(self.energies.max())
+        return rounding_share(self.rows.shape[1]) * float(self.energies.max())
 
 
-def first_largest(scores: NDArray[np.float64], tolerance: float) -> int:
-    """Returns the first index whose score is the largest, up to ``tolerance``.
-
-    Equal rows may differ in the last bits of their scores, by the order in which a BLAS sums them;
-    the tolerance makes the lowest index win all the same.
-    """
-    return int(np.argmax(scores >= scores.max() - tolerance))
+def _moment(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    if rows.dtype == np.float64:
+        return rows.T @ rows
+    r = rows.shape[1]
+    total = np.zeros((r, r))
+    for block in blocks(*rows.shape, least=r):  # no smaller than the sum that it is added to
+        part = rows[block].astype(np.float64)
+        total += part.T @ part
+    return total

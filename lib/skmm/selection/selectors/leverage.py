@@ -2,65 +2,100 @@ r"""Sampling by leverage: how much of a direction of the pool rests on one sampl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
+from skmm.numerics.eigen import gram_eigen, rank_cutoff
 from skmm.numerics.inputs import check_integer
 from skmm.rounding.sampling import round_by_sampling
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.spectrum import Spectrum, intrinsic_dimension
+from skmm.selection.selectors.kernel import LinearKernel
+from skmm.spectrum import intrinsic_dimension
+
+Floats = NDArray[np.float64]
 
 _LARGE = 4096
 """Side of the largest eigenproblem solved without the sketch: half a minute on one core."""
 
+_SEEN = 1e-10
+"""Share of the largest eigenvalue below which the directions of a Gram matrix have no digits."""
 
-def _singular_system(pool: Pool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Returns the squared singular values of :math:`G`, descending, and its left vectors.
+_APART = 1e-6
+"""Relative distance of two eigenvalues below which their directions cannot be told apart."""
+
+
+def _scores(pool: Pool, weigh: Callable[[Floats], Floats]) -> Floats:
+    r"""Returns :math:`\sum_j w_j U_{ij}^2` with weights of the squared singular values: ``[N]``.
 
     By an eigendecomposition of the smaller of :math:`G^\top G` and :math:`GG^\top`; of the sketch
-    where both are large. Directions at the level of rounding are left out.
+    where both are large. Rows are looked at in blocks, so no copy of them is made.
     """
-    N, r = pool.features.shape
-    if min(N, r) > _LARGE:
-        rows, spectrum = pool.sketched, pool.spectrum
-    elif r < N:
-        rows = pool.features.astype(np.float64, copy=False)
-        spectrum = pool.spectrum if rows is pool.sketched else Spectrum.of(rows)
+    sketched = min(pool.rows.shape) > _LARGE or pool.m == pool.rows.shape[1]
+    rows = pool.sketched if sketched else pool.features
+    N, r = rows.shape
+    if sketched and r < N:  # the certificate needs it, too
+        energies, vectors = N * pool.spectrum.eigenvalues, pool.spectrum.eigenvectors
     else:
-        # The columns of Gᵀ are the samples: the spectrum's vectors are G's left ones.
-        spectrum = Spectrum.of(pool.features.T.astype(np.float64))
-        return r * spectrum.eigenvalues[: spectrum.rank], spectrum.eigenvectors[:, : spectrum.rank]
-    k = spectrum.rank
-    return N * spectrum.eigenvalues[:k], spectrum.whiten(rows, k) / np.sqrt(N)
+        kernel = LinearKernel(rows)
+        energies, vectors = gram_eigen(kernel.moment() if r < N else kernel.gram())
+    seen = int(np.count_nonzero(energies > _SEEN * energies[:1]))
+    energies, vectors = energies[:seen], vectors[:, :seen]
+    weights = weigh(energies)
+    used = len(weights)
+    scores = np.empty(N)
+    if r < N:
+        vectors = vectors[:, :used] * np.sqrt(weights / energies[:used])
+        for block in blocks(N, r):
+            parts = rows[block].astype(np.float64, copy=False) @ vectors
+            scores[block] = np.einsum("ij,ij->i", parts, parts)
+    else:
+        for block in blocks(N, N):
+            scores[block] = vectors[block, :used] ** 2 @ weights
+    # A row that is zero, or outside these directions, has a score of squared rounding errors.
+    scores[scores <= rank_cutoff(max(N, r), 1.0) ** 2] = 0.0
+    return scores
 
 
 def _check_rank(pool: Pool, rank: int | None) -> None:
-    shape = list(pool.features.shape)
+    shape = list(pool.rows.shape)
     hint = f"the features have shape {shape}; leave it out for the intrinsic one"
     if rank is not None:
         check_integer(rank, "rank", low=1, high=min(shape), hint=hint)
 
 
-def _rank(pool: Pool, energies: NDArray[np.float64], rank: int | None) -> int:
+def _rank(pool: Pool, energies: Floats, rank: int | None) -> int:
     if rank is None:
         return intrinsic_dimension(energies, pool.N) if len(energies) else 0
     return min(rank, len(energies))
 
 
-def leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
-    r"""Returns truncated leverage scores :math:`\sum_{j \le k} U_{ij}^2`, shape ``[N]``, sum k."""
+def leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
+    r"""Returns truncated leverage scores :math:`\sum_{j \le k} U_{ij}^2`, shape ``[N]``, sum k.
+
+    Directions whose singular values equal the k-th are kept with it: which of them would be cut
+    off is up to rounding alone.
+    """
     _check_rank(pool, rank)
-    energies, left = _singular_system(pool)
-    return np.sum(left[:, : _rank(pool, energies, rank)] ** 2, axis=1)
+
+    def weigh(energies: Floats) -> Floats:
+        k = _rank(pool, energies, rank)
+        return np.ones(np.count_nonzero(energies >= (1.0 - _APART) * energies[k - 1]) if k else 0)
+
+    return _scores(pool, weigh)
 
 
-def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> NDArray[np.float64]:
+def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
     r"""Returns ridge leverage scores :math:`\ell_i(\lambda)`, shape ``[N]``, sum at most 2k."""
     _check_rank(pool, rank)
-    energies, left = _singular_system(pool)
-    k = _rank(pool, energies, rank)
-    ridge = energies[k:].sum() / max(k, 1)
-    return left**2 @ (energies / (energies + ridge))
+
+    def weigh(energies: Floats) -> Floats:
+        k = _rank(pool, energies, rank)
+        return energies / (energies + energies[k:].sum() / max(k, 1))
+
+    return _scores(pool, weigh)
 
 
 @selector(
@@ -74,8 +109,9 @@ def sample_by_leverage(
     .. math:: \ell_i = \sum_{j \le k} U_{ij}^2, \qquad G = U\,\mathrm{diag}(\sigma)\,V^\top
 
     On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
-    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told. Successive sampling; samples
-    without leverage come last, uniformly.
+    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; directions of the same
+    :math:`\sigma` as the k-th are kept with it. Successive sampling; samples without leverage come
+    last, uniformly.
     """
     return Choice(round_by_sampling(leverage_scores(pool, rank), n, rng=rng))
 
@@ -96,6 +132,7 @@ def sample_by_ridge_leverage(
     On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
     ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; with the reference's ridge
     the directions beyond :math:`k` together count at most as much as :math:`k` leading ones.
-    Successive sampling; rows of zeros come last, uniformly.
+    Directions below a 1e-5 share of the largest singular value do not count. Successive sampling;
+    rows of zeros come last, uniformly.
     """
     return Choice(round_by_sampling(ridge_leverage_scores(pool, rank), n, rng=rng))

@@ -88,8 +88,3 @@ def require_correctness(value: Any, N: int) -> NDArray[np.bool_]:
             f"{list(history.shape)} and dtype {history.dtype}; pass {HOW_TO_GET['correctness']}"
         )
     return history
-
-
-def largest(scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Returns the ``n`` samples of the largest scores; of equal ones, those first in the pool."""
-    return np.argsort(-scores, kind="stable")[:n]

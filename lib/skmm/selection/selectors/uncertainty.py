@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import scipy.spatial.distance
 import scipy.special
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_rows
 from skmm.selection.selectors.base import Choice, Pool, selector
+from skmm.selection.selectors.ranking import largest, rounding_share
 from skmm.selection.selectors.signals import (
     HOW_TO_GET,
-    largest,
     require,
     require_outputs,
     require_probabilities,
@@ -20,9 +20,14 @@ from skmm.selection.selectors.signals import (
 _SURVEY = "Settles (2009), Active learning literature survey"
 
 
-@selector(
-    "entropy", deterministic=True, needs="probabilities", cost="N C + N log N", reference=_SURVEY
-)
+def _take(
+    scores: NDArray[np.float64], n: int, *, terms: int = 1, rng: np.random.Generator
+) -> Choice:
+    """Takes the largest scores of probabilities; those of certain predictions are often equal."""
+    return Choice(largest(scores, n, tolerance=rounding_share(terms), rng=rng))
+
+
+@selector("entropy", needs="probabilities", cost="N C + N log N", reference=_SURVEY)
 def take_highest_entropy(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
 ) -> Choice:
@@ -30,15 +35,14 @@ def take_highest_entropy(
 
     .. math:: \max_i\ -\sum_c p_{ic} \log p_{ic}
 
-    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at.
+    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at. Of
+    equal samples, as those of a certain model are, some are drawn at random.
     """
     p = require_probabilities(probabilities, pool.N)
-    return Choice(largest(scipy.special.entr(p).sum(axis=1), n))
+    return _take(scipy.special.entr(p).sum(axis=1), n, terms=p.shape[1], rng=rng)
 
 
-@selector(
-    "margin", deterministic=True, needs="probabilities", cost="N C + N log N", reference=_SURVEY
-)
+@selector("margin", needs="probabilities", cost="N C + N log N", reference=_SURVEY)
 def take_smallest_margin(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
 ) -> Choice:
@@ -46,16 +50,16 @@ def take_smallest_margin(
 
     .. math:: \min_i\ p_{i(1)} - p_{i(2)}
 
-    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at.
+    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at. Of
+    equal samples, as those of a certain model are, some are drawn at random.
     """
     p = require_probabilities(probabilities, pool.N)
     top = np.partition(p, -2, axis=1)[:, -2:]
-    return Choice(largest(top[:, 0] - top[:, 1], n))
+    return _take(top[:, 0] - top[:, 1], n, rng=rng)
 
 
 @selector(
     "least_confidence",
-    deterministic=True,
     needs="probabilities",
     cost="N C + N log N",
     reference=_SURVEY,
@@ -67,14 +71,14 @@ def take_least_confident(
 
     .. math:: \min_i\ \max_c p_{ic}
 
-    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at.
+    ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at. Of
+    equal samples, as those of a certain model are, some are drawn at random.
     """
-    return Choice(largest(-require_probabilities(probabilities, pool.N).max(axis=1), n))
+    return _take(-require_probabilities(probabilities, pool.N).max(axis=1), n, rng=rng)
 
 
 @selector(
     "deepfool",
-    deterministic=True,
     needs="logits, weights",
     cost="N C + C² d",
     reference="Ducoffe and Precioso (2018), arXiv 1802.09841",
@@ -94,7 +98,8 @@ def take_nearest_boundary(
 
     ``logits`` :math:`f` ``[N, C]`` are a trained model's and ``weights`` :math:`w` ``[C, d]`` those
     of its last layer. For a linear layer this is DeepFool's perturbation in closed form; the
-    reference iterates it through the whole network, in input space.
+    reference iterates it through the whole network, in input space. Of equal samples some are drawn
+    at random.
     """
     f = require_outputs("logits", logits, pool.N)
     w = check_rows(require("weights", weights), "weights").astype(np.float64, copy=False)
@@ -109,4 +114,6 @@ def take_nearest_boundary(
     # Classes of equal weights, the predicted one among them, share no boundary.
     across = apart[predicted]
     distance = np.divide(gap, across, out=np.full_like(gap, np.inf), where=across > 0)
-    return Choice(largest(-distance.min(axis=1), n))
+    # Logits cancel in the gap, and a short distance of classes magnifies what is left.
+    error = rounding_share(1) * np.abs(f).max() / across[across > 0].min(initial=np.inf)
+    return Choice(largest(-distance.min(axis=1), n, tolerance=error, rng=rng))

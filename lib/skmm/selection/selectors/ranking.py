@@ -1,0 +1,50 @@
+"""The order of scores where rounding must not decide: equals are told by index or by seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def rounding_share(terms: int) -> float:
+    """Returns the size of a rounding error relative to the terms of a sum, with a wide margin.
+
+    Errors of ``terms`` products add up like a random walk. Two ways to sum, such as those of two
+    BLAS kernels, differ by less than this share of the largest sum that the terms could have.
+    """
+    return (64.0 + 8.0 * np.sqrt(terms)) * float(np.finfo(np.float64).eps)
+
+
+def first_largest(scores: NDArray[np.float64], tolerance: float) -> int:
+    """Returns the first index whose score is the largest, up to ``tolerance``.
+
+    Equal rows may differ in the last bits of their scores, by the order in which a BLAS sums them;
+    the tolerance makes the lowest index win all the same.
+    """
+    return int(np.argmax(scores >= scores.max() - tolerance))
+
+
+def largest(
+    scores: NDArray[np.float64], n: int, *, tolerance: float, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Returns the ``n`` samples of the largest scores, equal ones in random order.
+
+    A pool is often sorted by class and a trained model often certain: the first of many equals
+    would be a class. A score counts as equal to the next one below if that is within
+    ``tolerance``; gaps that are real are far wider, so rounding cannot reach the order.
+
+    Args:
+        scores: Shape ``[N]``; infinite ones are equal.
+        n: How many, in ``0..N``.
+        tolerance: Size of a rounding error of the scores.
+        rng: Draws the order of equals; it advances by ``N`` numbers whatever the scores.
+
+    Returns:
+        Indices, largest score first, shape ``[n]``.
+    """
+    order = np.argsort(-scores, kind="stable")
+    with np.errstate(invalid="ignore"):  # infinity less infinity is no step
+        steps = scores[order[:-1]] - scores[order[1:]] > tolerance
+    ranks = np.empty(len(scores), dtype=np.intp)
+    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
+    return np.lexsort((rng.random(len(scores)), ranks))[:n]

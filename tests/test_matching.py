@@ -217,7 +217,12 @@ def test_missing_solver_says_what_to_install(monkeypatch):
 
 
 def test_published_recipe_ends_no_better():
-    """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours."""
+    """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours.
+
+    Nor is it below its start's. Adam's steps are equally long in all weights, so that those of
+    samples left out rise together, and renormalising takes from the others: the weights drift to
+    uniform ones, which is where it ends.
+    """
     G = np.random.default_rng(0).standard_normal((50, 4)) * np.geomspace(1, 0.3, 4)
     spectrum = Spectrum.of(G)
     shares = moment_shares(G, spectrum)
@@ -229,7 +234,9 @@ def test_published_recipe_ends_no_better():
     assert theirs.objective == pytest.approx(objective(shares, theirs.s, 0.4))
     assert theirs.objective >= ours.objective - ours.gap
     own = [unscaled_objective(G, spectrum, one.s, slack=0.4) for one in (start, theirs)]
-    assert own[1] < own[0]  # it does descend
+    assert own[1] > own[0]
+    far = [np.abs(one.s - 1 / 50).sum() for one in (start, theirs)]
+    assert far[1] < 0.5 * far[0]
     np.testing.assert_array_equal(np.unique(start.s), [0, 1 / 20])  # from a subset
     assert theirs.gamma.min() >= 1 / 0.4
     a = np.array([v @ G.T @ np.diag(theirs.s) @ G @ v for v in spectrum.eigenvectors.T])

@@ -20,6 +20,7 @@ def extra(name: str, *, needed_by: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        missing = error.name.partition(".")[0]
         raise ImportError(
-            f'{needed_by} needs {error.name}: pip install "skmm[{name}]"', name=error.name
+            f'{needed_by} needs {missing}: pip install "skmm[{name}]"', name=missing
         ) from error

@@ -30,6 +30,13 @@ def round_by_sampling(
 
     Raises:
         ValueError: ``n`` outside ``1..N``, or ``s`` negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> drawn = skmm.round_by_sampling(np.array([0.0, 0.6, 0.0, 0.4]), 2, rng=0)
+        >>> sorted(drawn.tolist())
+        [1, 3]
     """
     s = _check_weights(s, n)
     # Exponential clocks (Efraimidis and Spirakis): the first n to ring are a successive sample.
@@ -52,6 +59,12 @@ def round_to_top(s: NDArray[np.float64], n: int) -> NDArray[np.intp]:
 
     Raises:
         ValueError: ``n`` outside ``1..N``, or ``s`` negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> skmm.round_to_top(np.array([0.1, 0.4, 0.4, 0.1]), 3).tolist()
+        [1, 2, 0]
     """
     return np.argsort(-_check_weights(s, n), kind="stable")[:n]
 

@@ -43,6 +43,12 @@ class LinearProbe:
         alpha: the penalty chosen.
         alphas: all penalties, descending, shape ``[A]``.
         accuracies: held-out accuracy of each, NaN where there was nothing to compare, ``[A]``.
+
+    Example:
+        >>> import skmm
+        >>> probe = skmm.LinearProbe.fit([[0.0], [0.1], [1.0], [1.1]], [5, 5, 9, 9], rng=0)
+        >>> probe.predict([[0.2], [0.9]]).tolist()
+        [5, 9]
     """
 
     classes: NDArray[np.int64]
@@ -219,7 +225,14 @@ class ProbeScores:
 
 
 def probe_scores(probe: LinearProbe, features: ArrayLike, labels: ArrayLike) -> ProbeScores:
-    """Scores ``probe`` on test rows ``[M, d]`` with labels ``[M]``."""
+    """Scores ``probe`` on test rows ``[M, d]`` with labels ``[M]``.
+
+    Example:
+        >>> import skmm
+        >>> probe = skmm.LinearProbe.fit([[0.0], [0.1], [1.0], [1.1]], [5, 5, 9, 9], rng=0)
+        >>> skmm.probe_scores(probe, [[0.2], [0.3], [0.8], [0.9]], [5, 9, 9, 9]).accuracy
+        0.75
+    """
     guesses = probe.predict(features)
     labels = check_labels(labels, len(guesses))
     hits = guesses == labels

@@ -43,21 +43,34 @@ def test_unknown_name_says_what_there_is(package):
         package.no_such_name  # noqa: B018
 
 
-def loaded_after(statement):
-    """Modules that a fresh interpreter has loaded after ``statement``."""
-    program = f"import sys; {statement}; print(*sys.modules)"
-    done = subprocess.run(
+def run_afresh(program):
+    """What a fresh interpreter does with ``program``."""
+    return subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        check=True,
         env=os.environ | {"PYTHONPATH": str(LIBRARY.parent)},
     )
-    return set(done.stdout.split())
 
 
 def test_import_is_lazy():
     """The bare import loads no other module, so a notebook depends on what it uses alone."""
-    loaded = loaded_after("import skmm")
+    loaded = set(run_afresh("import sys, skmm; print(*sys.modules)").stdout.split())
     assert {name for name in loaded if name.startswith("skmm")} == {"skmm"}
     assert not loaded & {"numpy", "scipy", "torch", "matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "needed_by", "statement"),
+    [
+        ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
+        ("torch", "gradients", "skmm.adam_clip_renormalise", "skmm.adam_clip_renormalise"),
+        ("sklearn", "clusters", 'method="k_means"', "select(G, 2, method='k_means', rng=0)"),
+        ("cvxpy", "cvxpy", 'solver="cvxpy"', "match_moments(G, 2, solver='cvxpy', rng=0)"),
+    ],
+)
+def test_missing_extra_says_what_to_install(module, extra, needed_by, statement):
+    program = "import sys, numpy, skmm; from skmm import match_moments, select; G = numpy.eye(5); "
+    done = run_afresh(f"{program} sys.modules[{module!r}] = None; {statement}")
+    last = done.stderr.splitlines()[-1]
+    assert last == f'ImportError: {needed_by} needs {module}: pip install "skmm[{extra}]"'

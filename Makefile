@@ -77,7 +77,7 @@ $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requireme
 -include $(EXECUTED:.ipynb=.d)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
-	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_study $(ARGS)
 
 wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
 	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)

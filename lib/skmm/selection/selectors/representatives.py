@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skmm.numerics.extras import extra
 from skmm.numerics.inputs import check_positive
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel, first_largest
@@ -79,9 +78,13 @@ def take_nearest_to_centroids(pool: Pool, n: int, *, rng: np.random.Generator) -
     dependency), each centroid moved to the mean :math:`\mu_k` of its cell. A sample nearest to two
     centroids stands for the first, the second takes the next nearest.
     """
-    with extra("clusters", needed_by='method="k_means"'):
+    try:
         from sklearn.cluster import MiniBatchKMeans
         from sklearn.exceptions import ConvergenceWarning
+    except ImportError as error:
+        raise ImportError(
+            'method="k_means" needs scikit-learn: pip install "skmm[study]"'
+        ) from error
     clusters = MiniBatchKMeans(
         n, batch_size=max(1024, 4 * n), n_init=1, random_state=int(rng.integers(2**31))
     )

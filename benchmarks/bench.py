@@ -21,13 +21,12 @@ import numpy as np
 import torch
 
 from skmm.matching.program import match_moments, moment_shares
-from skmm.matching.recipe import adam_clip_renormalise
+from skmm.matching.recipe import adam_clip_renormalise, unscaled_objective
 from skmm.rounding.exchange import round_by_sampling
 from skmm.selection.select import select
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
 from skmm_study.pools.synthetic import paper_mixture
-from skmm_study.theory.objective import unscaled_objective
 
 N_SELECTED, SKETCH_SIZE = 80, 32
 SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]

@@ -190,8 +190,7 @@ def test_bad_shares_are_named(share, message):
 
 def test_published_recipe_ends_no_better():
     """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours."""
-    from skmm.matching.recipe import adam_clip_renormalise
-    from skmm_study.theory.objective import unscaled_objective
+    from skmm.matching.recipe import adam_clip_renormalise, unscaled_objective
 
     G = np.random.default_rng(0).standard_normal((50, 4)) * np.geomspace(1, 0.3, 4)
     spectrum = Spectrum.of(G)

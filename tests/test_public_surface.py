@@ -67,7 +67,6 @@ MATCH_WITH_CVXPY = "skmm.match_moments(numpy.eye(5), 2, solver='cvxpy', rng=0)"
     ("module", "extra", "needed_by", "statement"),
     [
         ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
-        ("torch", "gradients", "skmm.adam_clip_renormalise", "skmm.adam_clip_renormalise"),
         ("cvxpy", "cvxpy", 'solver="cvxpy"', MATCH_WITH_CVXPY),
     ],
 )

@@ -39,7 +39,6 @@ _HOME = {
     "vision.features": ["pooled_features", "trunk_activations"],
     "vision.compact": ["CarsFeatures", "load_cars_features"],
     "theory.agreement": ["Agreement", "compare_moments"],
-    "theory.objective": ["unscaled_objective"],
     "theory.tightness": ["Tightness", "sample_tightness", "subspace_bound"],
     "pools.synthetic": [
         "Digits",

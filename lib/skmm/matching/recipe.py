@@ -8,16 +8,25 @@ pulls the weights back by clipping and renormalising, which is no projection. Us
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skmm.matching.program import RelaxedSelection, moment_shares
 from skmm.matching.simplex import duality_gap
-from skmm.numerics.extras import extra
 from skmm.numerics.inputs import check_budget, check_integer, check_positive
 from skmm.spectrum import Spectrum
 
-with extra("gradients", needed_by="skmm.adam_clip_renormalise"):
-    import torch
+
+def unscaled_objective(
+    rows: NDArray[np.floating], spectrum: Spectrum, s: NDArray[np.float64], *, slack: float = 1.0
+) -> float:
+    r"""Returns the paper's objective at ``s`` with the best :math:`\gamma`, not divided by λ².
+
+    .. math:: \sum_j \max\bigl(0,\ \lambda_j/c_S - v_j^\top \tilde G^\top \mathrm{diag}(s)
+              \tilde G v_j\bigr)^2
+    """
+    covered = s @ np.square(rows @ spectrum.eigenvectors)
+    return float(np.sum(np.maximum(spectrum.eigenvalues / slack - covered, 0.0) ** 2))
 
 
 def adam_clip_renormalise(

@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed test lint bench data lock clean
+.PHONY: help env figures executed test wheel lint bench data lock clean
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -77,7 +77,10 @@ $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requireme
 -include $(EXECUTED:.ipynb=.d)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
-	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_study $(ARGS)
+
+wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
+	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)
 
 lint: $(INSTALLED) ## check style and format of modules, tests and notebooks
 	@$(PYTHON) -m ruff check .

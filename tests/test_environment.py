@@ -26,7 +26,7 @@ def by_name(lines, renamed=()):
 
 
 # The extra `clip` is no part of the study's environment: nothing is drawn with it.
-EXTRAS = [PROJECT["optional-dependencies"][extra] for extra in ("cvxpy", "data", "study", "test")]
+EXTRAS = [lines for extra, lines in PROJECT["optional-dependencies"].items() if extra != "clip"]
 DIRECT = by_name(line for part in [PROJECT["dependencies"], *EXTRAS] for line in part)
 DIRECT.pop("skmm")
 LOCKED = by_name(line for line in (ROOT / "requirements.lock").read_text().splitlines() if line)
@@ -64,4 +64,14 @@ def test_conda_environment_installs_this_checkout():
 def test_library_needs_only_four_packages():
     """The core stays light; whatever else is imported is an extra."""
     core = by_name(PROJECT["dependencies"])
-    assert core.keys() == {"numpy", "scipy", "torch", "tqdm"}
+    assert core.keys() == {"numpy", "scipy", "threadpoolctl", "tqdm"}
+
+
+def test_extra_of_the_tests_brings_all_others():
+    """So that the tests of an extra run wherever the tests do; the lock is made of this one."""
+    held, added = set(), {"test"}
+    while added:
+        held |= added
+        lines = [line for extra in added for line in PROJECT["optional-dependencies"][extra]]
+        added = {x for line in by_name(lines).get("skmm", []) for x in line.extras} - held
+    assert held == PROJECT["optional-dependencies"].keys() - {"clip"}

@@ -210,12 +210,6 @@ def test_bad_shares_are_named(share, message):
         match_moments(shares, 4, rng=0)
 
 
-def test_missing_solver_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "cvxpy", None)
-    with pytest.raises(ImportError, match=r"pip install .*skmm\[cvxpy\]"):
-        match_moments(np.ones((4, 1)), 2, rng=0, solver="cvxpy")
-
-
 def test_published_recipe_ends_no_better():
     """Adam with clip-and-renormalise: sums to 1, its gap holds, its objective is not below ours.
 

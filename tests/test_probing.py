@@ -115,6 +115,18 @@ def test_scores_are_those_of_scikit_learn():
     assert 2 not in guesses
 
 
+def test_f1_averages_over_the_classes_of_the_test_set_alone():
+    """A class that is guessed but not among the labels costs those it takes from, and no more."""
+    X, y = blobs(200, 8, 5)
+    probe = LinearProbe.fit(X[:60], y[:60], rng=0)
+    asked = y[60:] != 2
+    X[60:] += 1.0  # so that some are taken for the class that is not there
+    guesses = probe.predict(X[60:][asked])
+    assert 2 in guesses
+    expected = f1_score(y[60:][asked], guesses, labels=[0, 1, 3, 4], average="macro")
+    assert probe_scores(probe, X[60:][asked], y[60:][asked]).macro_f1 == expected
+
+
 def test_learns_the_digits():
     """A linear probe on 400 digit images is right on more than nine tenths of the others."""
     digits = load_digits_pool(rng=0)

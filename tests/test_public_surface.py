@@ -1,6 +1,5 @@
 """The public surface: lazy, complete, documented."""
 
-import ast
 import inspect
 import os
 import subprocess
@@ -14,7 +13,6 @@ import skmm
 import skmm_study
 
 LIBRARY = Path(skmm.__file__).parent
-MODULES = sorted([*LIBRARY.rglob("*.py"), *Path(skmm_study.__file__).parent.rglob("*.py")])
 PACKAGES = [skmm, skmm_study]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
@@ -45,37 +43,35 @@ def test_unknown_name_says_what_there_is(package):
         package.no_such_name  # noqa: B018
 
 
-def loaded_after(statement):
-    """Modules that a fresh interpreter has loaded after ``statement``."""
-    program = f"import sys; {statement}; print(*sys.modules)"
-    done = subprocess.run(
+def run_afresh(program):
+    """What a fresh interpreter does with ``program``."""
+    return subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        check=True,
         env=os.environ | {"PYTHONPATH": str(LIBRARY.parent)},
     )
-    return set(done.stdout.split())
 
 
 def test_import_is_lazy():
     """The bare import loads no other module, so a notebook depends on what it uses alone."""
-    loaded = loaded_after("import skmm")
+    loaded = set(run_afresh("import sys, skmm; print(*sys.modules)").stdout.split())
     assert {name for name in loaded if name.startswith("skmm")} == {"skmm"}
     assert not loaded & {"numpy", "scipy", "torch", "matplotlib", "pandas"}
 
 
-def test_selection_needs_no_study_package():
-    """Selecting works where only the four core packages are installed."""
-    loaded = loaded_after(
-        "import skmm, numpy; skmm.select(numpy.eye(6) + 1, 2, method='uniform', rng=0)"
-    )
-    assert not loaded & {"matplotlib", "pandas", "seaborn", "papermill", "cvxpy", "sklearn", "yaml"}
+MATCH_WITH_CVXPY = "skmm.match_moments(numpy.eye(5), 2, solver='cvxpy', rng=0)"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY.parent)))
-def test_module_is_short_and_documented(path):
-    """A module fits in one sitting, below 300 lines, and opens with what it is about."""
-    source = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(source))
-    assert len(source.splitlines()) < 300
+@pytest.mark.parametrize(
+    ("module", "extra", "needed_by", "statement"),
+    [
+        ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
+        ("cvxpy", "cvxpy", 'solver="cvxpy"', MATCH_WITH_CVXPY),
+    ],
+)
+def test_missing_extra_says_what_to_install(module, extra, needed_by, statement):
+    program = f"import sys, numpy, skmm; sys.modules[{module!r}] = None; "
+    done = run_afresh(program + statement)
+    last = done.stderr.splitlines()[-1]
+    assert last == f'ImportError: {needed_by} needs {module}: pip install "skmm[{extra}]"'

@@ -37,6 +37,11 @@ def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
     Raises:
         ValueError: ``N`` is below 1, or an eigenvalue is negative or not finite.
 
+    Example:
+        >>> import skmm
+        >>> skmm.intrinsic_dimension([4.0, 2.0, 0.01, 0.0], N=100)  # 0.01 is less than 6.01 / 100
+        2
+
     References:
         Sketchy Moment Matching, Definition of the intrinsic dimension (before Corollary 2.3).
     """
@@ -65,6 +70,17 @@ class Spectrum:
         eigenvalues: :math:`\lambda_j \ge 0`, descending, shape ``[m]``, ``float64``.
         eigenvectors: :math:`v_j` in the columns, shape ``[m, m]``.
         N: Number of rows the moment is a mean of.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> G = np.random.default_rng(1).standard_normal((100, 3)) * [3.0, 1.0, 0.0]
+        >>> spectrum = skmm.Spectrum.of(G)
+        >>> spectrum.rank
+        2
+        >>> W = spectrum.whiten(G, 2)
+        >>> np.allclose(W.T @ W / 100, np.eye(2))
+        True
     """
 
     eigenvalues: NDArray[np.float64]

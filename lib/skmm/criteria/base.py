@@ -70,6 +70,16 @@ class Combination(Criterion):
 
     Args:
         terms: Pairs of weight and criterion.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> rows = np.random.default_rng(1).standard_normal((40, 3))
+        >>> second, fourth = skmm.SecondMoment(rows, 9), skmm.FourthMoment(rows, 9)
+        >>> both = skmm.Combination([(1.0, second), (0.5, fourth)])
+        >>> both.start(np.arange(9))
+        >>> np.allclose(both.value(), second.value() + 0.5 * fourth.value())
+        True
     """
 
     def __init__(self, terms: Sequence[tuple[float, Criterion]]):

@@ -22,6 +22,18 @@ class DiagonalShortfall(Criterion):
         shares: :math:`U`, shape ``[N, k]``; see `skmm.matching.program.moment_shares`.
         n: Budget.
         slack: :math:`c_S`.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> shares = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+        >>> shortfall = skmm.DiagonalShortfall(shares, 2)
+        >>> shortfall.start(np.array([0, 1]))  # nothing of the second direction
+        >>> shortfall.value()
+        0.5
+        >>> shortfall.swap(np.array([1]), np.array([2]))
+        >>> shortfall.value()
+        0.0
     """
 
     def __init__(self, shares: Floats, n: int, *, slack: float = 1.0):

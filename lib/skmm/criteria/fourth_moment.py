@@ -32,6 +32,19 @@ class FourthMoment(KernelDiscrepancy):
     Args:
         rows: Sketched rows, shape ``[N, m]``, best of unit norm: the eighth power of norms counts.
         n: Budget.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> half = np.sqrt(0.5)
+        >>> rows = np.array([[1.0, 0.0], [0.0, 1.0], [half, half], [half, -half]])
+        >>> second, fourth = skmm.SecondMoment(rows, 2), skmm.FourthMoment(rows, 2)
+        >>> for criterion in (second, fourth):
+        ...     criterion.start(np.array([0, 1]))  # all energy there is, half of the directions
+        >>> np.allclose(second.value(), 0.0)
+        True
+        >>> print(f"{fourth.value():.3f}")
+        0.400
     """
 
     def __init__(self, rows: Floats, n: int):

@@ -23,6 +23,18 @@ class SecondMoment(KernelDiscrepancy):
         rows: Sketched rows, shape ``[N, m]``.
         n: Budget.
         mean: Whether to match the first moment together with the second.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> criterion = skmm.SecondMoment(rows, 2)
+        >>> criterion.start(np.array([0, 1]))  # a uniform sample has 1 on average
+        >>> print(f"{criterion.value():.3f}")
+        2.000
+        >>> criterion.swap(np.array([1]), np.array([2]))
+        >>> np.allclose(criterion.value(), 0.0)
+        True
     """
 
     def __init__(self, rows: Floats, n: int, *, mean: bool = False):

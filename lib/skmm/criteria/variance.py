@@ -24,6 +24,18 @@ class VOptimality(Criterion):
         whitened: Whitened rows, shape ``[N, k]``; see `skmm.Spectrum.whiten`.
         n: Budget.
         alpha: Ridge in units of the pool's variance in a direction.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> whitened = np.sqrt(2.0) * np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> variance = skmm.VOptimality(whitened, 2)
+        >>> variance.start(np.array([0, 1]))  # a direction left out costs 1 / (alpha k)
+        >>> round(variance.value())
+        500
+        >>> variance.swap(np.array([1]), np.array([2]))
+        >>> round(variance.value(), 3)
+        0.999
     """
 
     def __init__(self, whitened: Floats, n: int, *, alpha: float = 1e-3):

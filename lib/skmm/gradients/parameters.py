@@ -30,6 +30,13 @@ def last_parameters(model: nn.Module, last: int = 2) -> list[str]:
 
     Raises:
         ValueError: the model has fewer layers.
+
+    Example:
+        >>> import skmm
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+        >>> skmm.last_parameters(model, 1)
+        ['2.weight', '2.bias']
     """
     _check_model(model)
     check_integer(last, "last", low=1, hint="it counts layers from the end")

@@ -94,6 +94,19 @@ def sketched_gradients(
             made of batches, a label is out of range, or a gradient is not finite (the sample is
             named).
 
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Linear(4, 3))
+        >>> pool = torch.linspace(-1.0, 1.0, 50).reshape(10, 5)
+        >>> rows = skmm.sketched_gradients(model, pool.split(4), m=8, rng=0)
+        >>> rows.shape
+        (10, 8)
+        >>> whole = skmm.sketched_gradients(model, pool.split(10), m=8, rng=0)
+        >>> np.allclose(rows, whole, atol=1e-5)  # cutting the pool into batches changes nothing
+        True
+
     References:
         Sketchy Moment Matching (Dong et al., 2024), Algorithm 3.1, https://arxiv.org/abs/2407.06120
     """

@@ -36,6 +36,16 @@ class GradientSketch:
         shapes: Shape of each parameter, by name, in the model's order.
         m: Sketch size.
         maps: A `TensorSketch` for each parameter, or one map of `skmm.sketching` for all of them.
+
+    Example:
+        >>> import skmm
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+        >>> sketch = skmm.GradientSketch.draw(model, 8, last=1, rng=0)
+        >>> sketch.shapes
+        {'2.weight': (3, 4), '2.bias': (3,)}
+        >>> sketch.r, sketch.m
+        (15, 8)
     """
 
     shapes: dict[str, tuple[int, ...]]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from skmm.matching.newton import solve_by_newton
 from skmm.matching.simplex import duality_gap, project_capped_simplex
 from skmm.numerics.convergence import warn_of_limit
+from skmm.numerics.extras import extra
 from skmm.numerics.inputs import (
     check_budget,
     check_choice,
@@ -212,10 +213,8 @@ def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _solve_with_cvxpy(shares: NDArray[np.float64], n: int, target: float) -> NDArray[np.float64]:
-    try:
+    with extra("cvxpy", needed_by='solver="cvxpy"'):
         import cvxpy
-    except ImportError as error:
-        raise ImportError('solver="cvxpy" needs cvxpy: pip install "skmm[cvxpy]"') from error
     # In units of 1/n, so that the interior-point method sees numbers of order one.
     weights = cvxpy.Variable(len(shares))
     deficit = cvxpy.pos(target - shares.T @ weights / n)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.matching.program import RelaxedSelection, check_slack, moment_shares, relaxed_selection
+from skmm.numerics.extras import extra
 from skmm.numerics.inputs import check_budget, check_integer, check_positive
 from skmm.numerics.streams import as_generator
 from skmm.spectrum import Spectrum
@@ -60,7 +61,7 @@ def adam_clip_renormalise(
         >>> import skmm
         >>> rows = np.random.default_rng(0).standard_normal((50, 3))
         >>> relaxed = skmm.adam_clip_renormalise(rows, skmm.Spectrum.of(rows), 10, rng=0, steps=5)
-        >>> round(relaxed.s.sum(), 12), relaxed.steps
+        >>> round(float(relaxed.s.sum()), 12), relaxed.steps
         (1.0, 5)
     """
     N = len(rows)
@@ -70,10 +71,8 @@ def adam_clip_renormalise(
     check_positive(learning_rate, "learning_rate", hint="1e-5 serves a pool of 2,000")
     start = np.zeros(N)
     start[as_generator(rng, "adam_clip_renormalise").choice(N, n, replace=False)] = 1.0 / n
-    try:
+    with extra("gradients", needed_by="adam_clip_renormalise"):
         import torch
-    except ImportError as error:
-        raise ImportError('solver="recipe" needs torch: pip install "skmm[gradients]"') from error
     G = torch.tensor(rows, dtype=torch.float64)
     V, lam = torch.tensor(spectrum.eigenvectors), torch.tensor(spectrum.eigenvalues)
     s = torch.tensor(start, requires_grad=True)

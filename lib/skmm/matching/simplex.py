@@ -33,6 +33,11 @@ def project_capped_simplex(y: NDArray[np.float64], n: int) -> NDArray[np.float64
 
     Raises:
         ValueError: ``n`` is outside ``1..N``, or an entry of ``y`` is not finite.
+
+    Example:
+        >>> import skmm
+        >>> skmm.project_capped_simplex([0.9, 0.3, 0.1, -1.0], 2).round(3).tolist()
+        [0.5, 0.35, 0.15, 0.0]
     """
     y = np.asarray(y, dtype=np.float64)
     N = len(y)

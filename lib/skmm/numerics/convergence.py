@@ -16,8 +16,8 @@ class ConvergenceWarning(UserWarning):
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
         ...     relaxed = skmm.match_moments(shares, 5, rng=0, slack=0.5, max_steps=1)
-        >>> relaxed.converged, caught[0].category.__name__
-        (False, 'ConvergenceWarning')
+        >>> relaxed.converged, caught[0].category is skmm.ConvergenceWarning
+        (False, True)
     """
 
 

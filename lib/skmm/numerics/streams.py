@@ -27,6 +27,14 @@ def as_generator(rng: int | np.random.Generator, stream: str) -> np.random.Gener
 
     Raises:
         ValueError: ``rng`` is neither a non-negative integer nor a generator.
+
+    Example:
+        >>> import skmm
+        >>> one, two = skmm.as_generator(3, "pool"), skmm.as_generator(3, "labels")
+        >>> bool(one.integers(10**9) == two.integers(10**9))
+        False
+        >>> skmm.as_generator(one, "labels") is one
+        True
     """
     if isinstance(rng, np.random.Generator):
         if not isinstance(rng.bit_generator.seed_seq, ISpawnableSeedSequence):

@@ -92,7 +92,7 @@ def exchange(
                 f"indices must be distinct, got {n} of which {n - distinct} come again"
             )
         swaps, gain = _descend(criterion, limit, shortlist, tolerance)
-        value = criterion.value()
+        value = float(criterion.value())
     converged = gain <= tolerance * criterion.scale()
     if not converged:
         left = f"a swap that would lower the criterion by {gain:.2g} from {value:.3g}"

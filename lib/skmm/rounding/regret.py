@@ -43,6 +43,14 @@ def round_by_regret(
     Raises:
         ValueError: ``n`` or ``rate`` out of range, or a design that leaves a direction out.
 
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> whitened = np.sqrt(2.0) * np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> chosen = skmm.round_by_regret(np.full(4, 0.25), whitened, 2)
+        >>> whitened[chosen].any(axis=0).tolist()  # no direction is left out
+        [True, True]
+
     References:
         Allen-Zhu, Li, Singh and Wang (2021), Near-optimal discrete optimization for experimental
         design: a regret minimization approach.

@@ -37,6 +37,18 @@ class Certificate:
         eigenvalues: Those of :math:`\tilde\Sigma_S` above rounding, descending, ``[q]``.
         exposure: :math:`u_j^\top \tilde\Sigma u_j` along its eigenvectors, ``[q]``: what of the
             pool lies where the subset does.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> features = np.random.default_rng(0).standard_normal((300, 8))
+        >>> selections = [skmm.select(features, n, rng=0) for n in (20, 40)]
+        >>> few, more = (selection.certificate for selection in selections)
+        >>> isinstance(few, skmm.Certificate), few.dimension
+        (True, 8)
+        >>> noisy = {"noise_variance": 1.0, "theta_norm": 1.0}
+        >>> few.risk_bound(**noisy) > more.risk_bound(**noisy)
+        True
     """
 
     n: int
@@ -136,12 +148,13 @@ def certify(view: PoolView, indices: ArrayLike, *, k: int | None = None) -> Cert
     overlap = (spectrum.eigenvectors.T @ of_subset.eigenvectors[:, :rank]) ** 2
     exposure = spectrum.eigenvalues @ overlap
     matched = matched_spectrum(view, indices, k)
+    missed = 1.0 - float(exposure[:k].sum()) / spectrum.trace
     return Certificate(
         n=n,
         dimension=k,
         slack=float(1.0 / matched[0]) if matched[0] > 0 else np.inf,
         variance=float(np.mean(1.0 / matched)) if matched[0] > 0 else np.inf,
-        bias_share=max(0.0, 1.0 - float(exposure[:k].sum()) / spectrum.trace),
+        bias_share=missed if missed > rank_cutoff(rows.shape[1], 1.0) else 0.0,
         least_bias_share=float(spectrum.eigenvalues[k:].sum() / spectrum.trace),
         trace=spectrum.trace,
         eigenvalues=of_subset.eigenvalues[:rank],

@@ -42,6 +42,8 @@ class Selection:
         >>> import skmm
         >>> features = np.random.default_rng(0).standard_normal((300, 8))
         >>> selection = skmm.select(features, 40, rng=0)
+        >>> isinstance(selection, skmm.Selection)
+        True
         >>> print(selection)  # doctest: +ELLIPSIS
         skmm: 40 of 300 samples in ... s
           criterion combined, metric row

@@ -13,6 +13,14 @@ SparseSignSketch   ``N r`` x nonzeros    ``5 r`` x nonzeros   ``r`` x nonzeros
 SRHT               ``N r`` x 2 sqrt(m)   ``r`` sqrt(m) bytes  ``r`` signs
 =================  ====================  ===================  =====================
 
+Example:
+    >>> import numpy as np
+    >>> import skmm
+    >>> sorted(skmm.SKETCHES)
+    ['gaussian', 'rademacher', 'sparse-sign', 'srht']
+    >>> skmm.SKETCHES["srht"].draw(50, 8, rng=0)(np.ones((6, 50))).shape
+    (6, 8)
+
 References:
     Sketchy Moment Matching (Dong et al., 2024), https://arxiv.org/abs/2407.06120
 """

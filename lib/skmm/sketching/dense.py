@@ -23,6 +23,16 @@ class GaussianSketch(Sketch):
 
     Attributes:
         matrix: :math:`\Gamma`, shape ``[r, m]``.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> G = np.random.default_rng(1).standard_normal((6, 50))
+        >>> sketch = skmm.GaussianSketch.draw(50, 8, rng=0)
+        >>> sketch(G).shape
+        (6, 8)
+        >>> np.allclose(sketch(G[:2]), sketch(G)[:2])  # one map: rows of all batches compare
+        True
     """
 
     matrix: NDArray[np.float64]
@@ -51,6 +61,12 @@ class RademacherSketch(Sketch):
 
     Attributes:
         signs: :math:`\sqrt m\,\Gamma`, shape ``[r, m]``, ``int8``.
+
+    Example:
+        >>> import skmm
+        >>> sketch = skmm.RademacherSketch.draw(50, 8, rng=0)
+        >>> sketch.signs.nbytes  # of the Gaussian map: 8 * 50 * 8
+        400
     """
 
     signs: NDArray[np.int8]

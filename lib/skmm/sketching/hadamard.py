@@ -32,6 +32,14 @@ class SRHT(Sketch):
         signs: ``D``, shape ``[r]``, ``int8``.
         columns: ``P``, shape ``[m]``, distinct.
 
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> sketch = skmm.SRHT.draw(64, 64, rng=0)
+        >>> x = np.arange(64.0)
+        >>> np.allclose(sketch(x) @ sketch(x), x @ x)  # m = r: a rotation
+        True
+
     References:
         Tropp (2011), https://arxiv.org/abs/1011.1595
     """

@@ -29,6 +29,13 @@ class SparseSignSketch(Sketch):
         columns: Output coordinates :math:`c_{ik}`, shape ``[r, nonzeros]``, ``int32``.
         signs: Signs, shape ``[r, nonzeros]``, ``int8``.
 
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> sketch = skmm.SparseSignSketch.draw(50, 8, rng=0, nonzeros=2)
+        >>> set(np.count_nonzero(sketch(np.eye(50)), axis=1).tolist())
+        {2}
+
     References:
         Nelson and Nguyen (2013), https://arxiv.org/abs/1211.1002
     """

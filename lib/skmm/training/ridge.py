@@ -88,6 +88,12 @@ class RidgePath:
     Attributes:
         alphas: penalties :math:`\alpha`, shape ``[A]``.
         coefficients: :math:`\theta_\alpha`, shape ``[A, r]``, or ``[A, r, T]`` for T targets.
+
+    Example:
+        >>> import skmm
+        >>> path = skmm.RidgePath.fit([[1.0, 0.0], [0.0, 2.0]], [1.0, 2.0], alphas=[0.0, 1.0])
+        >>> path.coefficients.round(3).tolist()
+        [[1.0, 1.0], [0.333, 0.667]]
     """
 
     alphas: Array
@@ -164,6 +170,14 @@ def cross_validate(
 
     Raises:
         ValueError: fewer than two rows or folds, or an array that :meth:`RidgePath.fit` refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> G = np.random.default_rng(1).standard_normal((30, 2))
+        >>> y = G @ [1.0, -1.0]  # without noise, any penalty harms
+        >>> skmm.cross_validate(G, y, alphas=[1e-6, 1e-2, 1.0], rng=0).alpha
+        1e-06
     """
     rows = check_rows(features).astype(np.float64, copy=False)
     n, r = rows.shape

@@ -33,6 +33,16 @@ class RidgeRisk:
         features: :math:`G`, shape ``[N, r]``.
         gram: :math:`GG^\top`, shape ``[N, N]``, where :math:`N \le r`; else ``None``.
         trace: :math:`\mathrm{tr}(\Sigma)` with :math:`\Sigma = G^\top G/N`.
+
+    Example:
+        >>> import numpy as np
+        >>> import skmm
+        >>> G = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> pool = skmm.RidgeRisk.of(G)
+        >>> for indices in ([0, 2], [0, 1]):  # two directions; one of them twice
+        ...     print(pool.empirical_risk(indices, G @ [1.0, 1.0], alphas=[0.0]).round(3))
+        [0.]
+        [0.5]
     """
 
     features: Array

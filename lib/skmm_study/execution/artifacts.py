@@ -170,7 +170,7 @@ class Study:
         _check_tidy(frame)
         text = frame.to_csv(index=False, lineterminator="\n")
         self._write(f"{name}.csv", text)
-        return pd.read_csv(io.StringIO(text))
+        return pd.read_csv(io.StringIO(text), float_precision="round_trip")
 
     def _write(self, file: str, content: bytes | str) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_]*\.[a-z]+", file):

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Indices = NDArray[np.intp]
 Measure = Callable[[Indices, np.random.Generator], Mapping[str, Any]]
 
-NESTED = frozenset({"herding", "herding_farthest", "k_center", "leverage", "ridge_leverage"})
-"""Selectors whose subset of ``n`` is, seed by seed, the first ``n`` of any larger subset."""
-
 _RUN = ("method", "n", "seed")
 
 
@@ -72,8 +69,8 @@ def run_trials(
 
     Trials are paired: under one seed all methods see the same sketch, and ``measure`` gets a
     generator in the same state, so that differences between methods are not those of the draw.
-    The selectors of `NESTED` run once a seed, at the largest budget; the smaller subsets are its
-    beginnings, exactly those that `skmm.select` returns for them.
+    Nested selectors run once a seed, at the largest budget; the smaller subsets are its beginnings,
+    exactly those that `skmm.select` returns for them.
 
     Args:
         features: :math:`G`, shape ``[N, r]``.
@@ -107,7 +104,8 @@ def run_trials(
     with tqdm(total=len(settings) * len(budgets) * len(seeds), unit="trial") as progress:
         for (name, setting), n, seed in itertools.product(settings.items(), budgets, seeds):
             progress.set_description(name)
-            run = name, max(budgets) if setting["method"] in NESTED else n, seed
+            nested = SELECTORS[setting["method"]].nested
+            run = name, max(budgets) if nested else n, seed
             if run not in chosen:
                 selection = select(features, run[1], rng=seed, **setting)
                 chosen[run] = selection.indices

@@ -42,6 +42,7 @@ free and that a single descent, with few swaps to choose from, may end in a poor
 
 @selector(
     "skmm",
+    label="SkMM",
     cost='N r m + N m n; N² m with `criterion="fourth"`',
     reference="Dong et al. (2024), arXiv 2407.06120",
 )

@@ -338,17 +338,17 @@ def test_grand_against_automatic_differentiation(layer):
         for i in range(25)
     ]
     both = np.stack([p, softmax(G @ later.T)])
-    seen = indices(G, 25, "grand", labels=y, probabilities=both)
+    seen = indices(G, 25, "grand", labels=y, early_probabilities=both)
     np.testing.assert_array_equal(seen, np.argsort(norms)[::-1])
-    one = indices(G, 8, "grand", labels=y, probabilities=p)
-    np.testing.assert_array_equal(one, indices(G, 8, "grand", labels=y, probabilities=[p, p]))
+    one = indices(G, 8, "grand", labels=y, early_probabilities=p)
+    np.testing.assert_array_equal(one, indices(G, 8, "grand", labels=y, early_probabilities=[p, p]))
 
 
 def test_el2n_against_a_loop(layer):
     """It is GraNd without the features."""
     _, _, _, p, y = layer
     errors = [np.sqrt(sum((p[i, c] - (c == y[i])) ** 2 for c in range(4))) for i in range(25)]
-    seen = indices(np.ones((25, 1)), 25, "el2n", labels=y, probabilities=torch.from_numpy(p))
+    seen = indices(np.ones((25, 1)), 25, "el2n", labels=y, early_probabilities=torch.from_numpy(p))
     np.testing.assert_array_equal(seen, np.argsort(errors)[::-1])
 
 
@@ -420,10 +420,11 @@ def saturated(C=5):
     """What a model says that is certain and right, of a pool sorted by class."""
     labels = np.repeat(np.arange(C), PER_CLASS)
     certain = np.eye(C)[labels]
-    free, supervised = ("margin", "entropy", "least_confidence"), ("el2n", "grand", "glister")
-    knobs = {method: {"probabilities": certain} for method in free + supervised}
-    for method in supervised:
-        knobs[method] |= {"labels": labels}
+    unsure = ("margin", "entropy", "least_confidence")
+    knobs = {method: {"probabilities": certain} for method in unsure}
+    early = {"labels": labels, "early_probabilities": certain}
+    knobs |= {"el2n": early, "grand": early}
+    knobs["glister"] = {"labels": labels, "probabilities": certain}
     knobs["forgetting"] = {"correctness": np.ones((4, len(labels)), bool)}
     knobs["deepfool"] = {"logits": 50 * certain, "weights": np.eye(C)}
     return labels, knobs
@@ -447,7 +448,7 @@ def test_equals_up_to_rounding_are_equal(method, rng):
     p = np.repeat(np.stack([rng.permutation(shares) for _ in range(7)]), 20, axis=0)
     knobs = {"probabilities": p}
     if method in ("el2n", "grand"):
-        knobs["labels"] = p.argmax(axis=1)
+        knobs = {"early_probabilities": p, "labels": p.argmax(axis=1)}
     G, seen = np.ones((140, 3)), []
     for seed in range(9):
         seen.extend(indices(G, 40, method, rng=seed, **knobs) // 20)

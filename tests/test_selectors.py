@@ -34,6 +34,10 @@ in_any_order = pytest.mark.parametrize(
 )
 
 
+def _softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+
 def signals(method, N, order=slice(None)):
     """What a method needs beyond features, drawn for N samples and put in ``order``."""
     rng = np.random.default_rng(11)
@@ -41,12 +45,12 @@ def signals(method, N, order=slice(None)):
     drawn = {
         "labels": rng.integers(0, C, N)[order],
         "logits": logits[order],
-        "probabilities": (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))[order],
+        "probabilities": _softmax(logits)[order],
+        "early_probabilities": _softmax(np.stack([logits / 3, logits / 2]))[:, order],
         "correctness": (rng.random((6, N)) < 0.6)[:, order],
         "weights": rng.standard_normal((C, 5)),
     }
-    needs = SELECTORS[method].needs
-    return {need: drawn[need] for need in needs.split(", ")} if needs else {}
+    return {need: drawn[need] for need in SELECTORS[method].needs}
 
 
 LABELS = np.arange(N) % C
@@ -54,6 +58,7 @@ SATURATED = {
     "labels": LABELS,
     "logits": 40.0 * np.eye(C)[LABELS],
     "probabilities": np.eye(C)[LABELS],
+    "early_probabilities": np.eye(C)[LABELS],
     "correctness": np.ones((6, N), bool),
     "weights": np.eye(C),
 }
@@ -250,7 +255,7 @@ def test_number_of_threads_does_not_matter(variant, rng):
 
 @pytest.mark.parametrize(
     ("method", "need"),
-    [(name, need) for name, one in SELECTORS.items() for need in one.needs.split(", ") if need],
+    [(name, need) for name, one in SELECTORS.items() for need in one.needs],
 )
 @pytest.mark.parametrize("value", ["missing", "short", "text"])
 def test_bad_signals_are_named(method, need, value, features):
@@ -258,25 +263,28 @@ def test_bad_signals_are_named(method, need, value, features):
     given = signals(method, N)
     given[need] = {
         "missing": None,
-        "short": given[need][:, :-1] if need == "correctness" else given[need][:-1],
+        "short": given[need][:, :-1] if given[need].shape[1:2] == (N,) else given[need][:-1],
         "text": np.full(given[need].shape, "a"),
     }[value]
     with pytest.raises(ValueError, match=rf"^{need} must .*got"):
         select(features, 5, method=method, rng=0, **given)
 
 
-@pytest.mark.parametrize("method", [name for name, one in SELECTORS.items() if "pro" in one.needs])
+@pytest.mark.parametrize(
+    ("method", "need"),
+    [(name, need) for name, one in SELECTORS.items() for need in one.needs if "prob" in need],
+)
 @pytest.mark.parametrize("fault", ["logits", "negative", "one class", "infinite"])
-def test_what_is_no_distribution_is_refused(method, fault, features):
+def test_what_is_no_distribution_is_refused(method, need, fault, features):
     given = signals(method, N)
-    p = given["probabilities"]
+    p = given[need]
     if fault == "logits":
         p[:] = np.log(p)
     elif fault == "one class":
-        given["probabilities"] = p[:, :1]
+        given[need] = p[..., :1]
     else:
-        p[4, 1] = {"negative": -2.0, "infinite": np.inf}[fault]
-    with pytest.raises(ValueError, match=r"^probabilities must"):
+        p[..., 4, 1] = {"negative": -2.0, "infinite": np.inf}[fault]
+    with pytest.raises(ValueError, match=rf"^{need} must"):
         select(features, 5, method=method, rng=0, **given)
 
 
@@ -317,14 +325,29 @@ def test_bad_knobs_are_named(method, knob, value, features):
         select(features, 5, method=method, rng=0, **signals(method, N), **{knob: value})
 
 
+@pytest.mark.parametrize("pool", ["tall", "wide", "equal rows"])
+@pytest.mark.parametrize("method", [name for name, one in SELECTORS.items() if one.nested])
+def test_nested_subsets_are_nested(method, pool, rng):
+    """The first n of a larger subset are the subset of n: what lets a curve cost one selection."""
+    rows = rng.standard_normal((N, 90 if pool == "wide" else 9))
+    knobs = signals(method, N)
+    if pool == "equal rows":
+        rows, knobs = np.ones((N, 9)), {need: SATURATED[need] for need in knobs}
+    large = select(rows, 40, method=method, rng=1, **knobs).indices
+    for n in (1, 2, 7, 39):
+        indices = select(rows, n, method=method, rng=1, **knobs).indices
+        np.testing.assert_array_equal(indices, large[:n])
+
+
 @pytest.mark.parametrize("name", SELECTORS)
 def test_registry_says_what_a_user_must_know(name):
-    """The needs are knobs; cost, reference and docstring are there."""
+    """The needs are knobs; label, cost, reference and docstring are there."""
     one = SELECTORS[name]
+    assert one.label
     assert one.cost
     assert one.reference
     assert one.summary.endswith(".")
-    assert set(one.needs.split(", ")) - {""} <= set(one.knobs)
+    assert set(one.needs) <= set(one.knobs)
 
 
 def test_page_of_selectors_is_up_to_date():

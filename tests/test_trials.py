@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from skmm.selection.select import select
+from skmm.selection.selectors import SELECTORS
 from skmm_study.report.published import compare_published, read_published, side_by_side
-from skmm_study.trials.trials import NESTED, run_trials
+from skmm_study.trials.trials import run_trials
 
 TABLE_1 = Path(__file__).resolve().parent.parent / "data" / "published_table1.csv"
 
@@ -25,16 +26,6 @@ def size(indices, rng):
     return {"size": len(indices)}
 
 
-@pytest.mark.parametrize("columns", [20, 60])
-@pytest.mark.parametrize("method", sorted(NESTED))
-def test_nested_selectors_are_nested(features, method, columns):
-    """The first n of a larger subset are the subset of n: what lets a curve cost one selection."""
-    rows = features[:, :columns]
-    large = select(rows, 30, method=method, rng=1).indices
-    for n in (1, 2, 7, 29):
-        np.testing.assert_array_equal(select(rows, n, method=method, rng=1).indices, large[:n])
-
-
 @pytest.mark.parametrize("method", ["uniform", "skmm", "leverage", "herding"])
 def test_trials_are_those_of_select(features, method):
     """Whether run at every budget or at the largest alone."""
@@ -43,13 +34,13 @@ def test_trials_are_those_of_select(features, method):
         for seed in (5, 2):
             alone = select(features, n, method=method, rng=seed, m=12).indices
             np.testing.assert_array_equal(trials.subsets[method, n, seed], alone)
-    runs = 2 if method in NESTED else 4
+    runs = 2 if SELECTORS[method].nested else 4
     assert list(trials.times) == ["method", "n", "seed", "seconds"]
     assert len(trials.times) == runs
 
 
 def test_results_are_tidy_and_ordered(features):
-    methods = {"uniform": {}, "top": {"method": "skmm", "rounding": "top"}}
+    methods = {"uniform": {}, "top": {"method": "skmm_paper", "rounding": "top"}}
     results = run_trials(features, methods, [3, 8], seeds=[1, 0], measure=size).results
     expected = [(k, n, s) for k in methods for n in (3, 8) for s in (1, 0)]
     assert list(results[["method", "n", "seed"]].itertuples(index=False, name=None)) == expected
@@ -58,9 +49,9 @@ def test_results_are_tidy_and_ordered(features):
 
 def test_knobs_reach_the_selector_under_its_name(features):
     """Own knobs go before common ones, and a row bears the name given, not the selector's."""
-    methods = {"matched": {"method": "skmm", "rounding": "sample", "m": 5}}
+    methods = {"matched": {"method": "skmm_paper", "rounding": "sample", "m": 5}}
     trials = run_trials(features, methods, [6], seeds=[4], m=12, measure=size)
-    alone = select(features, 6, method="skmm", rounding="sample", rng=4, m=5).indices
+    alone = select(features, 6, method="skmm_paper", rounding="sample", rng=4, m=5).indices
     np.testing.assert_array_equal(trials.subsets["matched", 6, 4], alone)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skmm.selection.selectors import SELECTORS
+
 
 @dataclass(frozen=True)
 class MethodStyle:
@@ -18,29 +20,35 @@ class MethodStyle:
 
 # Seaborn's colour-blind-safe palette; markers and lines tell methods apart in grey print. Methods
 # that look at features alone have solid lines, those that need more than features dashed ones.
-STYLES = {
-    "skmm": MethodStyle("SkMM", "#D55E00", "o"),
-    "uniform": MethodStyle("Uniform", "#949494", "s"),
-    "herding": MethodStyle("Herding (Welling)", "#0173B2", "^"),
-    "herding_farthest": MethodStyle("Herding (farthest)", "#56B4E9", "v"),
-    "k_center": MethodStyle("K-center", "#DE8F05", "D"),
-    "adaptive": MethodStyle("Adaptive", "#029E73", "P"),
-    "leverage": MethodStyle("T-leverage", "#CC78BC", "<"),
-    "ridge_leverage": MethodStyle("R-leverage", "#CA9161", ">"),
-    "facility_location": MethodStyle("Facility location", "#FBAFE4", "X"),
-    "k_means": MethodStyle("K-means", "#000000", "*"),
-    "class_balanced": MethodStyle("Class-balanced", "#949494", "d", "--"),
-    "contextual_diversity": MethodStyle("Contextual diversity", "#DE8F05", "h", "--"),
-    "glister": MethodStyle("GLISTER", "#CC78BC", "p", "--"),
-    "grand": MethodStyle("GraNd", "#0173B2", "X", "--"),
-    "el2n": MethodStyle("EL2N", "#56B4E9", "*", "--"),
-    "forgetting": MethodStyle("Forgetting", "#CA9161", "8", "--"),
-    "deepfool": MethodStyle("DeepFool", "#029E73", "H", "--"),
-    "entropy": MethodStyle("Entropy", "#D55E00", "s", "--"),
-    "margin": MethodStyle("Margin", "#FBAFE4", "v", "--"),
-    "least_confidence": MethodStyle("Least confidence", "#000000", "^", "--"),
+_LOOKS = {
+    "skmm": ("#D55E00", "o"),
+    "skmm_paper": ("#882255", "p"),
+    "uniform": ("#949494", "s"),
+    "herding": ("#0173B2", "^"),
+    "herding_farthest": ("#56B4E9", "v"),
+    "k_center": ("#DE8F05", "D"),
+    "adaptive": ("#029E73", "P"),
+    "leverage": ("#CC78BC", "<"),
+    "ridge_leverage": ("#CA9161", ">"),
+    "facility_location": ("#FBAFE4", "X"),
+    "k_means": ("#000000", "*"),
+    "class_balanced": ("#949494", "d"),
+    "contextual_diversity": ("#DE8F05", "h"),
+    "glister": ("#CC78BC", "p"),
+    "grand": ("#0173B2", "X"),
+    "el2n": ("#56B4E9", "*"),
+    "forgetting": ("#CA9161", "8"),
+    "deepfool": ("#029E73", "H"),
+    "entropy": ("#D55E00", "s"),
+    "margin": ("#FBAFE4", "v"),
+    "least_confidence": ("#000000", "^"),
 }
-"""The methods of the library by name."""
+
+STYLES = {
+    name: MethodStyle(SELECTORS[name].label, *look, "--" if SELECTORS[name].needs else "-")
+    for name, look in _LOOKS.items()
+}
+"""The methods of the library by name; their labels are in the registry."""
 
 MAPS = {
     "gaussian": MethodStyle("Gaussian", "#0173B2", "o"),
@@ -63,6 +71,8 @@ _SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D")
 
 def method_label(name: object) -> str:
     """Returns the display name of a method, any other value as it prints."""
+    if name in SELECTORS:
+        return SELECTORS[name].label
     return _KNOWN[name].label if name in _KNOWN else str(name)
 
 
@@ -76,6 +86,7 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     taken = {_KNOWN[name].color for name in names if name in _KNOWN}
     looks = sorted(_SPARE, key=lambda look: look[0] in taken)
     spare = {
-        name: MethodStyle(str(name), *looks[k % len(looks)], ":") for k, name in enumerate(unknown)
+        name: MethodStyle(method_label(name), *looks[k % len(looks)], ":")
+        for k, name in enumerate(unknown)
     }
     return {name: _KNOWN.get(name) or spare[name] for name in names}

@@ -29,16 +29,16 @@ def catalogue() -> str:
 
     rows = []
     for name, one in sorted(SELECTORS.items(), key=lambda item: (bool(item[1].needs), item[0])):
-        needs = one.needs.split(", ") if one.needs else []
+        needs = set(one.needs)
         rows.append(
             {
                 "method": f"`{name}`",
                 "what it does": one.summary.rstrip("."),
                 # Right or wrong is known only by the labels.
-                "labels": "yes" if {"labels", "correctness"} & set(needs) else "no",
+                "labels": "yes" if {"labels", "correctness"} & needs else "no",
                 # Whatever is not a label is something that a trained model says.
-                "trained model": "yes" if set(needs) - {"labels"} else "no",
-                "needs": ", ".join(f"`{need}`" for need in needs) or "–",
+                "trained model": "yes" if needs - {"labels"} else "no",
+                "needs": ", ".join(f"`{need}`" for need in one.needs) or "–",
                 "knobs": ", ".join(f"`{knob}`" for knob in one.knobs if knob not in needs) or "–",
                 "cost": one.cost,
                 "reference": one.reference,

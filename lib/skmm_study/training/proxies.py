@@ -74,11 +74,11 @@ class TrainingHistory:
 
     Attributes:
         correctness: was row i classified correctly after epoch t, shape ``[T, N]``.
-        early: probabilities after the first epochs, shape ``[T_0, N, C]``.
+        early_probabilities: those after the first epochs, shape ``[T_0, N, C]``.
     """
 
     correctness: NDArray[np.bool_]
-    early: NDArray[np.float32]
+    early_probabilities: NDArray[np.float32]
 
 
 def training_history(

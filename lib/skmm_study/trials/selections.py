@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +17,13 @@ from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model
 from skmm_study.trials.costs import metered
 from skmm_study.trials.grid import Cell, Outcome, digest, run_grid
 from skmm_study.trials.sources import array_digest, code_behind, versions
-from skmm_study.trials.trials import NESTED, method_settings
+from skmm_study.trials.trials import method_settings
 from skmm_study.vision.cache import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Subsets = Mapping[tuple[str, int, int], NDArray[np.intp]]
-
-EARLY = ("el2n", "grand")
-"""Selectors whose probabilities are those of early epochs on the labelled pool."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +55,13 @@ class Selecting:
         return Outcome({"indices": selection.indices.tolist()}, measured)
 
     def _needs(self, method: str, seed: int) -> dict[str, Any]:
-        knobs = SELECTORS[method].knobs
-        needs: dict[str, Any] = {}
-        if "labels" in knobs:
-            needs["labels"] = self.labels
-        if "correctness" in knobs:
-            needs["correctness"] = self._history(seed).correctness
-        if method in EARLY:
-            return needs | {"probabilities": self._history(seed).early}
-        for name in {"probabilities", "logits", "weights"} & set(knobs):
-            needs[name] = getattr(self._first(seed), name)
-        return needs
+        return {need: self._given(need, seed) for need in SELECTORS[method].needs}
+
+    def _given(self, need: str, seed: int) -> Any:
+        if need == "labels":
+            return self.labels
+        history = need in {field.name for field in fields(TrainingHistory)}
+        return getattr(self._history(seed) if history else self._first(seed), need)
 
     def _first(self, seed: int) -> FirstModel:
         if ("first", seed) not in self._made:
@@ -97,10 +90,10 @@ def run_selections(
 ) -> tuple[dict[tuple[str, int, int], NDArray[np.intp]], pd.DataFrame]:
     r"""Selects with every method, budget and seed; selections that are on disk are not repeated.
 
-    The rows go to all methods as they are: standardise them by the pool first. A method whose
-    smaller subsets are the beginnings of larger ones (`NESTED`) selects once, at the largest
-    budget, and, if it is deterministic, for the first seed alone. Methods that need a trained
-    model get the outputs of `first_model`; forgetting, EL2N and GraNd those of `training_history`.
+    The rows go to all methods as they are: standardise them by the pool first. A nested method,
+    whose smaller subsets are the beginnings of larger ones, selects once, at the largest budget,
+    and, if it is deterministic, for the first seed alone. Methods that need a trained model get the
+    outputs of `first_model`, those that need the course of its training `training_history`.
 
     Args:
         features: pool rows, shape ``[N, r]``.
@@ -128,9 +121,8 @@ def run_selections(
         chosen = SELECTORS[setting["method"]]
         for n in budgets:
             for seed in seeds:
-                nested = setting["method"] in NESTED
-                same = nested and chosen.deterministic and not chosen.needs
-                at = (name, max(budgets) if nested else n, seeds[0] if same else seed)
+                same = chosen.nested and chosen.deterministic and not chosen.needs
+                at = (name, max(budgets) if chosen.nested else n, seeds[0] if same else seed)
                 sources[name, n, seed] = at
     depends = {name: _depends(setting, initial) for name, setting in settings.items()}
     cells = [Cell(*at, depends[at[0]]) for at in dict.fromkeys(sources.values())]
@@ -154,7 +146,7 @@ def _depends(setting: Mapping[str, Any], initial: int) -> str:
     """Digest of what the selections of one method depend on beside the pool."""
     chosen = SELECTORS[setting["method"]]
     modules = [chosen.choose.__module__, "skmm.sketching", "skmm.spectrum"]
-    modelled = set(chosen.knobs) & {"probabilities", "logits", "weights", "correctness"}
+    modelled = set(chosen.needs) - {"labels"}
     if modelled:
         modules.append("skmm_study.training.proxies")
     code = [code_behind(*modules), code_version(skmm.selection.select)]

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Indices = NDArray[np.intp]
 Measure = Callable[[Indices, np.random.Generator], Mapping[str, Any]]
 
-NESTED = frozenset({"herding", "herding_farthest", "k_center", "leverage", "ridge_leverage"})
-"""Selectors whose subset of ``n`` is, seed by seed, the first ``n`` of any larger subset."""
-
 _RUN = ("method", "n", "seed")
 
 
@@ -72,14 +69,14 @@ def run_trials(
 
     Trials are paired: under one seed all methods see the same sketch, and ``measure`` gets a
     generator in the same state, so that differences between methods are not those of the draw.
-    The selectors of `NESTED` run once a seed, at the largest budget; the smaller subsets are its
-    beginnings, exactly those that `skmm.select` returns for them.
+    Nested selectors run once a seed, at the largest budget; the smaller subsets are its beginnings,
+    exactly those that `skmm.select` returns for them.
 
     Args:
         features: :math:`G`, shape ``[N, r]``.
         methods: Selectors by name; or a mapping from the name that a row is to bear to the
             selector's knobs, where the knob ``method`` names the selector if the name does not:
-            ``{"leverage": {"rank": 8}, "top": {"method": "skmm", "rounding": "top"}}``.
+            ``{"leverage": {"rank": 8}, "top": {"method": "skmm_paper", "rounding": "top"}}``.
         budgets: Sizes ``n`` of the subsets.
         seeds: One whole number a repeat: the ``rng`` of `skmm.select`.
         measure: ``measure(indices, rng)`` -> column -> value, called once a trial.
@@ -107,7 +104,8 @@ def run_trials(
     with tqdm(total=len(settings) * len(budgets) * len(seeds), unit="trial") as progress:
         for (name, setting), n, seed in itertools.product(settings.items(), budgets, seeds):
             progress.set_description(name)
-            run = name, max(budgets) if setting["method"] in NESTED else n, seed
+            nested = SELECTORS[setting["method"]].nested
+            run = name, max(budgets) if nested else n, seed
             if run not in chosen:
                 selection = select(features, run[1], rng=seed, **setting)
                 chosen[run] = selection.indices

@@ -84,18 +84,23 @@ class Selector:
     Attributes:
         name: The ``method`` that `skmm.select` takes.
         choose: ``choose(pool, n, *, rng, **knobs) -> Choice``.
-        deterministic: Whether the subset depends on the pool and ``n`` alone, given the sketch.
-        needs: What it needs beyond features, such as ``labels``; empty if nothing.
+        label: Its name in tables and figures.
         cost: Order of its running time.
         reference: Where the method is from.
+        needs: The knobs that must be given, for it needs more than features: ``("labels",)``.
+        deterministic: Whether the subset depends on the pool and ``n`` alone, given the sketch.
+        nested: Whether, seed by seed, the subset of ``n`` is the first ``n`` of any larger one.
+        knobs: All that it takes beyond the pool, the budget and the generator.
     """
 
     name: str
     choose: Callable[..., Choice]
-    deterministic: bool
-    needs: str
+    label: str
     cost: str
     reference: str
+    needs: tuple[str, ...] = ()
+    deterministic: bool = False
+    nested: bool = False
     knobs: tuple[str, ...] = field(init=False)
 
     def __post_init__(self):
@@ -113,13 +118,17 @@ SELECTORS: dict[str, Selector] = {}
 """All selectors by name."""
 
 
-def selector(
-    name: str, *, cost: str, reference: str, deterministic: bool = False, needs: str = ""
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers ``choose(pool, n, *, rng, **knobs) -> Choice`` under ``name``; see `Selector`."""
+def selector(name: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers ``choose(pool, n, *, rng, **knobs) -> Choice`` under ``name``.
+
+    Args:
+        name: The ``method`` that `skmm.select` takes.
+        **facts: What a user must know, ``label``, ``cost`` and ``reference`` at least: the
+            attributes of `Selector`. They are written here and nowhere else.
+    """
 
     def register(choose: Callable[..., Any]) -> Callable[..., Any]:
-        SELECTORS[name] = Selector(name, choose, deterministic, needs, cost, reference)
+        SELECTORS[name] = Selector(name, choose, **facts)
         return choose
 
     return register

@@ -38,7 +38,13 @@ def farthest_first(
     return centres
 
 
-@selector("k_center", cost="N r n", reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)")
+@selector(
+    "k_center",
+    label="K-center",
+    cost="N r n",
+    reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)",
+    nested=True,
+)
 def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     r"""Covers the pool: each sample is the farthest from those taken (greedy k-center).
 
@@ -55,9 +61,11 @@ def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
 
 @selector(
     "contextual_diversity",
-    needs="probabilities",
+    label="Contextual diversity",
+    needs=("probabilities",),
     cost="N C n",
     reference="Agarwal et al. (2020), arXiv 2008.05723",
+    nested=True,
 )
 def choose_diverse_contexts(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None

@@ -83,7 +83,12 @@ def _thin(
     return accepted, np.tril(np.column_stack(columns)[accepted])
 
 
-@selector("adaptive", cost="N r n + N n²", reference="Chen et al. (2022), arXiv 2207.06503")
+@selector(
+    "adaptive",
+    label="Adaptive",
+    cost="N r n + N n²",
+    reference="Chen et al. (2022), arXiv 2207.06503",
+)
 def sample_adaptively(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     r"""Samples by what the subset does not span yet (randomly pivoted Cholesky).
 

@@ -23,6 +23,7 @@ _BLOCK = 64
 
 @selector(
     "k_means",
+    label="K-means",
     cost="N r n x steps",
     reference="Lloyd (1982); Arthur and Vassilvitskii (2007), SODA; nearest samples to centroids",
 )

@@ -31,9 +31,11 @@ def _error_norms(
 
 @selector(
     "el2n",
-    needs="labels, probabilities",
+    label="EL2N",
+    needs=("labels", "early_probabilities"),
     cost="N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
+    nested=True,
 )
 def take_largest_errors(
     pool: Pool,
@@ -41,25 +43,27 @@ def take_largest_errors(
     *,
     rng: np.random.Generator,
     labels: ArrayLike | None = None,
-    probabilities: ArrayLike | None = None,
+    early_probabilities: ArrayLike | None = None,
 ) -> Choice:
     r"""Takes the samples with the largest errors of the predicted probabilities (EL2N).
 
     .. math:: \max_i\ \tfrac1T \sum_t \|p^{(t)}_i - e_{y_i}\|
 
-    ``probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several models trained for a few epochs
-    (ten in the reference). Features are not looked at. Of equal samples, as those that a certain
-    model has right are, some are drawn at random.
+    ``early_probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several models trained for a few
+    epochs (ten in the reference). Features are not looked at. Of equal samples, as those that a
+    certain model has right are, some are drawn at random.
     """
-    errors, rounding = _error_norms(probabilities, labels, pool.N)
+    errors, rounding = _error_norms(early_probabilities, labels, pool.N)
     return Choice(largest(errors, n, tolerance=rounding, rng=rng))
 
 
 @selector(
     "grand",
-    needs="labels, probabilities",
+    label="GraNd",
+    needs=("labels", "early_probabilities"),
     cost="N r + N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
+    nested=True,
 )
 def take_largest_gradients(
     pool: Pool,
@@ -67,7 +71,7 @@ def take_largest_gradients(
     *,
     rng: np.random.Generator,
     labels: ArrayLike | None = None,
-    probabilities: ArrayLike | None = None,
+    early_probabilities: ArrayLike | None = None,
 ) -> Choice:
     r"""Takes the samples with the largest gradients of the last layer (GraNd).
 
@@ -75,10 +79,10 @@ def take_largest_gradients(
               = \max_i\ \|g_i\| \, \tfrac1T \sum_t \|p^{(t)}_i - e_{y_i}\|
 
     The features must be the inputs of the last layer, the same at all checkpoints (linear probing).
-    ``probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several checkpoints. The reference takes
-    the gradient of all layers, early in training. Of equal samples some are drawn at random.
+    ``early_probabilities`` are ``[N, C]``, or ``[T, N, C]`` of several checkpoints. The reference
+    takes the gradient of all layers, early in training. Of equal samples some are drawn at random.
     """
-    errors, rounding = _error_norms(probabilities, labels, pool.N)
+    errors, rounding = _error_norms(early_probabilities, labels, pool.N)
     norms = np.sqrt(LinearKernel(pool.features).energies)
     rounding = (rounding + rounding_share(pool.features.shape[1])) * norms.max()
     return Choice(largest(norms * errors, n, tolerance=rounding, rng=rng))
@@ -86,9 +90,11 @@ def take_largest_gradients(
 
 @selector(
     "forgetting",
-    needs="correctness",
+    label="Forgetting",
+    needs=("correctness",),
     cost="N T + N log N",
     reference="Toneva et al. (2019), arXiv 1812.05159",
+    nested=True,
 )
 def take_most_forgotten(
     pool: Pool, n: int, *, rng: np.random.Generator, correctness: ArrayLike | None = None

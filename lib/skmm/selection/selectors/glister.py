@@ -14,7 +14,8 @@ from skmm.selection.selectors.signals import require_labels, require_probabiliti
 
 @selector(
     "glister",
-    needs="labels, probabilities",
+    label="GLISTER",
+    needs=("labels", "probabilities"),
     cost="N r C x updates",
     reference="Killamsetty et al. (2021), arXiv 2012.10630",
 )

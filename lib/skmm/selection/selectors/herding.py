@@ -35,7 +35,14 @@ def _herd(pool: Pool, n: int, score: Scores) -> Choice:
     return Choice(indices)
 
 
-@selector("herding", deterministic=True, cost="N r n", reference="Welling (2009), ICML")
+@selector(
+    "herding",
+    label="Herding (Welling)",
+    deterministic=True,
+    cost="N r n",
+    reference="Welling (2009), ICML",
+    nested=True,
+)
 def herd(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     r"""Follows the pool's mean: kernel herding in feature space, without replacement.
 
@@ -50,9 +57,11 @@ def herd(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
 
 @selector(
     "herding_farthest",
+    label="Herding (farthest)",
     deterministic=True,
     cost="N r n",
     reference="DeepCore, Guo et al. (2022), arXiv 2204.08499, as coded",
+    nested=True,
 )
 def herd_farthest(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     r"""Takes the sample farthest from the one that herding wants: the public baseline's slip.

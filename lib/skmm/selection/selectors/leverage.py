@@ -99,7 +99,11 @@ def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
 
 
 @selector(
-    "leverage", cost="N r min(N, r)", reference="Mahoney and Drineas (2009), PNAS 106; truncated"
+    "leverage",
+    label="T-leverage",
+    cost="N r min(N, r)",
+    reference="Mahoney and Drineas (2009), PNAS 106; truncated",
+    nested=True,
 )
 def sample_by_leverage(
     pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None
@@ -118,8 +122,10 @@ def sample_by_leverage(
 
 @selector(
     "ridge_leverage",
+    label="R-leverage",
     cost="N r min(N, r)",
     reference="Cohen, Musco and Musco (2017), arXiv 1511.07263",
+    nested=True,
 )
 def sample_by_ridge_leverage(
     pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None

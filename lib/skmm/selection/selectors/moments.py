@@ -48,6 +48,7 @@ _DESIGN_GAP = 1e-2
 
 @selector(
     "skmm",
+    label="SkMM",
     cost='N r m + N m n; N² m with `criterion="fourth"`',
     reference="Dong et al. (2024), arXiv 2407.06120",
 )

@@ -16,6 +16,7 @@ ROUNDINGS = ("sample", "top")
 
 @selector(
     "skmm_paper",
+    label="SkMM (paper)",
     cost='N r m + N m² x steps of `solver`; 10,000 for `"recipe"`',
     reference="Dong et al. (2024), arXiv 2407.06120, Algorithm 3.1",
 )

@@ -15,6 +15,7 @@ _CANDIDATES = 256
 
 @selector(
     "facility_location",
+    label="Facility location",
     cost="N² r log(1/epsilon)",
     reference="Mirzasoleiman et al. (2020), arXiv 1906.01827 (CRAIG)",
 )

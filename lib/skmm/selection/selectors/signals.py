@@ -12,6 +12,7 @@ from skmm.numerics.inputs import check_labels, check_rows
 HOW_TO_GET = {
     "labels": "class labels [N] of the whole pool: this method cannot run before labelling",
     "probabilities": "softmax outputs [N, C] of a model trained on data like the pool's",
+    "early_probabilities": "softmax outputs [N, C] or [T, N, C] after the first epochs of training",
     "logits": "outputs [N, C] of a model trained on data like the pool's, before the softmax",
     "weights": "the matrix [C, d] of the model's last layer, such as model.fc.weight",
     "correctness": "booleans [T, N]: was sample i classified correctly after epoch t of training",
@@ -52,26 +53,26 @@ def require_outputs(name: str, value: Any, N: int) -> NDArray[np.float64]:
     return outputs.astype(np.float64, copy=False)
 
 
-def require_probabilities(value: Any, N: int) -> NDArray[np.float64]:
+def require_probabilities(value: Any, N: int, name: str = "probabilities") -> NDArray[np.float64]:
     """Returns class probabilities, rows that sum to 1, shape ``[N, C]``."""
-    probabilities = require_outputs("probabilities", value, N)
+    probabilities = require_outputs(name, value, N)
     total = probabilities.sum(axis=1)
     worst = int(np.argmax(np.abs(total - 1.0)))
     # Half-precision softmax outputs of a thousand classes sum to 1 within about 1 %.
     if probabilities.min() < 0 or abs(total[worst] - 1.0) > 0.01:
         raise ValueError(
-            f"probabilities must be at least 0 and sum to 1 in each row, got an entry of "
+            f"{name} must be at least 0 and sum to 1 in each row, got an entry of "
             f"{probabilities.min()} and a sum of {total[worst]} in row {worst}; apply a softmax"
         )
     return probabilities / total[:, None]
 
 
 def require_checkpoints(value: Any, N: int) -> list[NDArray[np.float64]]:
-    """Returns the probabilities of each checkpoint: one for ``[N, C]``, T for ``[T, N, C]``."""
-    axes = np.ndim(require("probabilities", value))
-    if axes == 3 and len(value) > 0:
-        return [require_probabilities(checkpoint, N) for checkpoint in value]
-    return [require_probabilities(value, N)]
+    """Returns the early probabilities of each checkpoint: one of ``[N, C]``, T of ``[T, N, C]``."""
+    name = "early_probabilities"
+    axes = np.ndim(require(name, value))
+    checkpoints = value if axes == 3 and len(value) > 0 else [value]
+    return [require_probabilities(checkpoint, N, name) for checkpoint in checkpoints]
 
 
 def require_correctness(value: Any, N: int) -> NDArray[np.bool_]:

@@ -27,7 +27,14 @@ def _take(
     return Choice(largest(scores, n, tolerance=rounding_share(terms), rng=rng))
 
 
-@selector("entropy", needs="probabilities", cost="N C + N log N", reference=_SURVEY)
+@selector(
+    "entropy",
+    label="Entropy",
+    needs=("probabilities",),
+    cost="N C + N log N",
+    reference=_SURVEY,
+    nested=True,
+)
 def take_highest_entropy(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
 ) -> Choice:
@@ -42,7 +49,14 @@ def take_highest_entropy(
     return _take(scipy.special.entr(p).sum(axis=1), n, terms=p.shape[1], rng=rng)
 
 
-@selector("margin", needs="probabilities", cost="N C + N log N", reference=_SURVEY)
+@selector(
+    "margin",
+    label="Margin",
+    needs=("probabilities",),
+    cost="N C + N log N",
+    reference=_SURVEY,
+    nested=True,
+)
 def take_smallest_margin(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
 ) -> Choice:
@@ -60,9 +74,11 @@ def take_smallest_margin(
 
 @selector(
     "least_confidence",
-    needs="probabilities",
+    label="Least confidence",
+    needs=("probabilities",),
     cost="N C + N log N",
     reference=_SURVEY,
+    nested=True,
 )
 def take_least_confident(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
@@ -79,9 +95,11 @@ def take_least_confident(
 
 @selector(
     "deepfool",
-    needs="logits, weights",
+    label="DeepFool",
+    needs=("logits", "weights"),
     cost="N C + C² d",
     reference="Ducoffe and Precioso (2018), arXiv 1802.09841",
+    nested=True,
 )
 def take_nearest_boundary(
     pool: Pool,

@@ -9,13 +9,20 @@ from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.signals import require_labels
 
 
-@selector("uniform", cost="N", reference="-")
+@selector("uniform", label="Uniform", cost="N", reference="-")
 def choose_uniformly(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     """Samples uniformly without replacement."""
     return Choice(rng.choice(pool.N, n, replace=False))
 
 
-@selector("class_balanced", cost="N log N", reference="-", needs="labels")
+@selector(
+    "class_balanced",
+    label="Class-balanced",
+    cost="N log N",
+    reference="-",
+    needs=("labels",),
+    nested=True,
+)
 def choose_by_class(
     pool: Pool, n: int, *, rng: np.random.Generator, labels: ArrayLike | None = None
 ) -> Choice:

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from skmm_study.storage.arrays import ArrayCache, file_sha256
 from skmm_study.vision.backbones import HEADS, load_backbone
-from skmm_study.vision.cache import ArrayCache, file_sha256
 from skmm_study.vision.cars import load_cars
 from skmm_study.vision.features import pooled_features, trunk_activations
 from skmm_study.vision.folder import data_folder

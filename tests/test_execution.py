@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
 from skmm_study.execution.profiles import Profile
 from skmm_study.execution.runner import dependency_rule, execute, main
-from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 
 STUDY = "import skmm\nimport skmm_study\n\nstudy = skmm_study.Study(out_dir, parameters=globals())"
 DRAW = """import matplotlib.pyplot as plt
@@ -135,7 +135,7 @@ def test_run_gives_results_and_the_same_bytes_again(project, capsys):
     assert record["parameters"] == {"n_trials": 3, "seed": 0}
     assert len(first["risk.csv"].splitlines()) == 1 + 2 * 3
     assert path.read_bytes() == source
-    assert {"skmm_study/figures/style.py", "skmm_study/execution/artifacts.py"} <= record[
+    assert {"skmm_study/figures/style.py", "skmm_study/execution/output.py"} <= record[
         "modules"
     ].keys()
     assert not [module for module in record["modules"] if "runner" in module]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmm_study.trials.grid import Cell, Grid, Outcome, digest, run_grid
+from skmm_study.storage.grid import Cell, Grid, Outcome, digest, run_grid
 
 CELLS = [
     Cell(method, n, seed) for method in ("uniform", "skmm") for n in (8, 4) for seed in range(5)

@@ -12,13 +12,14 @@ from torch import nn
 from skmm.selection.select import select
 from skmm.selection.selectors import SELECTORS
 from skmm.training.probing import LinearProbe, probe_scores
+from skmm_study.storage import keys
+from skmm_study.storage.keys import array_digest, code_behind
 from skmm_study.training.finetuning import Recipe
 from skmm_study.training.proxies import first_model, training_history
-from skmm_study.trials import selections, sources
+from skmm_study.trials import selections
 from skmm_study.trials.costs import metered
 from skmm_study.trials.evaluations import run_finetuning, run_probes
 from skmm_study.trials.selections import class_coverage, run_selections
-from skmm_study.trials.sources import array_digest, code_behind
 from skmm_study.trials.trials import NESTED
 
 C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
@@ -226,8 +227,8 @@ def test_code_behind_follows_imports(tmp_path, monkeypatch):
     }
     for name, text in texts.items():
         (package / f"{name}.py").write_text(text)
-    monkeypatch.setattr(sources, "OURS", ("toylib",))
-    monkeypatch.setattr(sources, "code_version", lambda *found: [m.__name__ for m in found])
+    monkeypatch.setattr(keys, "OURS", ("toylib",))
+    monkeypatch.setattr(keys, "code_version", lambda *found: [m.__name__ for m in found])
     assert code_behind("toylib.a") == ["toylib", "toylib.a", "toylib.b", "toylib.c"]
     assert code_behind("toylib.d", "toylib.c") == ["toylib.c", "toylib.d"]
 

@@ -7,7 +7,7 @@ notebook depends only on the modules it uses.
 from importlib import import_module
 
 _HOME = {
-    "execution.artifacts": ["Study"],
+    "execution.output": ["Study"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.heatmaps": ["plot_differences"],
@@ -35,7 +35,7 @@ _HOME = {
     "vision.images": ["duplicate_groups"],
     "vision.standin": ["STANDIN_TITLE", "write_standin"],
     "vision.backbones": ["load_backbone"],
-    "vision.cache": ["ArrayCache"],
+    "storage.arrays": ["ArrayCache"],
     "vision.features": ["pooled_features", "trunk_activations"],
     "vision.compact": ["CarsFeatures", "load_cars_features"],
     "theory.agreement": ["Agreement", "compare_moments"],
@@ -48,7 +48,7 @@ _HOME = {
         "load_digits_pool",
         "paper_mixture",
     ],
-    "trials.grid": ["Cell", "Outcome", "run_grid"],
+    "storage.grid": ["Cell", "Outcome", "run_grid"],
     "training.proxies": ["first_model", "training_history"],
     "trials.selections": ["class_coverage", "run_selections"],
     "training.tails": ["TRUNKS", "tail_of"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import skmm
-from skmm_study.execution.files import sha256
+from skmm_study.storage.files import sha256
 
 OURS = ("skmm", "skmm_study")
 """The packages of this project."""

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import skmm
-from skmm_study.execution.files import write_whole
+from skmm_study.execution.notebook_source import declared_parameters, read_notebook
 from skmm_study.execution.profiles import Profile
-from skmm_study.execution.source import declared_parameters, read_notebook
+from skmm_study.storage.files import write_whole
 
 
 class NotebookError(Exception):

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.training.probing import LinearProbe, ProbeScores, probe_scores
+from skmm_study.storage.grid import Cell, Grid, Outcome, run_grid
+from skmm_study.storage.keys import array_digest, code_behind, versions
 from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
 from skmm_study.trials.costs import Costs, metered
-from skmm_study.trials.grid import Cell, Grid, Outcome, run_grid
 from skmm_study.trials.selections import Subsets
-from skmm_study.trials.sources import array_digest, code_behind, versions
 
 if TYPE_CHECKING:
     from torch import nn

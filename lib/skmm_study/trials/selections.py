@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 import skmm.selection.select
 from skmm.numerics.inputs import check_budget, check_integer, check_labels, check_rows
 from skmm.selection.selectors import SELECTORS
+from skmm_study.storage.arrays import code_version
+from skmm_study.storage.grid import Cell, Outcome, digest, run_grid
+from skmm_study.storage.keys import array_digest, code_behind, versions
 from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model, training_history
 from skmm_study.trials.costs import metered
-from skmm_study.trials.grid import Cell, Outcome, digest, run_grid
-from skmm_study.trials.sources import array_digest, code_behind, versions
 from skmm_study.trials.trials import NESTED, method_settings
-from skmm_study.vision.cache import code_version
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from skmm.numerics.inputs import as_generator, check_choice, check_integer
-from skmm_study.vision.cache import file_sha256
+from skmm_study.storage.arrays import file_sha256
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Name of the classification head, cut off here, and width of the pooled features before it.

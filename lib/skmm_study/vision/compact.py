@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer, check_positive, check_rows
-from skmm_study.vision.cache import ArrayCache, file_sha256, write_bytes
+from skmm_study.storage.arrays import ArrayCache, file_sha256, write_bytes
 from skmm_study.vision.fidelity import measure_fidelity
 from skmm_study.vision.folder import cache_folder, data_folder, shipped_folder
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from skmm_study.storage.arrays import ArrayCache, code_version
 from skmm_study.vision import backbones
 from skmm_study.vision import images as image_files
 from skmm_study.vision.backbones import Backbone
-from skmm_study.vision.cache import ArrayCache, code_version
 from skmm_study.vision.images import ImageSet
 
 

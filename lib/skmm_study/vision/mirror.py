@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from skmm_study.vision.cache import file_sha256
+from skmm_study.storage.arrays import file_sha256
 from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
 from skmm_study.vision.folder import data_folder, shipped_folder
 from skmm_study.vision.matlab import write_mat

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm_study.execution.provenance import OURS, package_versions
-from skmm_study.vision.cache import code_version
+from skmm_study.storage.arrays import code_version
 
 
 def array_digest(array: NDArray) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skmm_study.execution.files import sha256, write_whole
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
 from skmm_study.execution.provenance import provenance
-from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 from skmm_study.report.tables import markdown
+from skmm_study.storage.files import sha256, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from skmm_study.vision.cache import ArrayCache, code_version, read_array, write_array
+from skmm_study.storage.arrays import ArrayCache, code_version, read_array, write_array
 
 N, SHARD = 23, 5
 

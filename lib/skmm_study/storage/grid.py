@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from skmm.numerics.inputs import check_integer
-from skmm_study.vision.cache import write_bytes
+from skmm_study.storage.arrays import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -172,7 +172,9 @@ def test_notebook_runs(path, tmp_path):
 
 
 def test_good_notebook_is_accepted(project):
-    path = project.write_notebook("01_toy", "import skmm", "from skmm_study import Study\nStudy")
+    path = project.write_notebook(
+        "01_toy", "import skmm", "from skmm_study import OutputFolder\nOutputFolder"
+    )
     assert complaints(path) == []
 
 

@@ -7,7 +7,7 @@ notebook depends only on the modules it uses.
 from importlib import import_module
 
 _HOME = {
-    "execution.output": ["Study"],
+    "execution.output": ["OutputFolder"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.heatmaps": ["plot_differences"],

@@ -78,7 +78,7 @@ def provenance(
         parameters: the values it ran with; ``profile`` among them.
         data: name -> file that it read.
         files: name -> digest of the files that it wrote.
-        seconds: wall time of the study.
+        seconds: wall time of the notebook.
         root: folder of the project; paths are relative to it.
     """
     return {

@@ -69,7 +69,7 @@ def execute(notebook: Path, profile: Profile, *, build: Path) -> Path:
         if _identity(provenance) == before:
             raise NotebookError(
                 f"{name} ran to its end but wrote no provenance.json; "
-                "its last code cell must call study.close()"
+                "its last code cell must call output.close()"
             )
         record = json.loads(provenance.read_text(encoding="utf-8"))
         rule = dependency_rule(executed, used_files(record, folder.parent), root=folder.parent)

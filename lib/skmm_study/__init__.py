@@ -46,7 +46,7 @@ _HOME = {
         "gaussian_mixture",
         "geometric_shares",
         "load_digits_pool",
-        "paper_mixture",
+        "table1_mixture",
     ],
     "storage.grid": ["Cell", "Outcome", "run_grid"],
     "training.proxies": ["first_model", "training_history"],

@@ -13,9 +13,9 @@ from PIL import Image
 
 import skmm
 import skmm_study
-from skmm_study.execution import provenance
 from skmm_study.figures.methods import STYLES
 from skmm_study.report.tables import markdown
+from skmm_study.storage import keys
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_data_outside_the_project_leaves_no_path(output, folder, tmp_path):
 
 
 def test_absent_packages_have_no_version(monkeypatch):
-    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package"))
-    assert provenance.package_versions().keys() == {"python", "skmm", "numpy"}
+    monkeypatch.setattr(keys, "PACKAGES", ("numpy", "no-such-package"))
+    assert keys.package_versions().keys() == {"python", "skmm", "numpy"}
 
 
 def test_missing_data_is_an_error(output, folder):

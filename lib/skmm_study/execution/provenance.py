@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -11,23 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import skmm
+from skmm_study.storage.code import OURS
 from skmm_study.storage.files import sha256
-
-OURS = ("skmm", "skmm_study")
-"""The packages of this project."""
-
-PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pandas", "matplotlib")
-
-
-def package_versions() -> dict[str, str]:
-    """Returns the versions of Python, of this library and of the packages results depend on."""
-    versions = {"python": platform.python_version(), "skmm": skmm.__version__}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+from skmm_study.storage.keys import package_versions
 
 
 def used_modules() -> dict[str, str]:

@@ -8,7 +8,8 @@ import pytest
 
 from skmm.selection.select import select
 from skmm_study.report.published import compare_published, read_published, side_by_side
-from skmm_study.trials.trials import NESTED, run_trials
+from skmm_study.trials.selections import NESTED, run_selections
+from skmm_study.trials.trials import run_trials
 
 TABLE_1 = Path(__file__).resolve().parent.parent / "data" / "published_table1.csv"
 
@@ -43,9 +44,22 @@ def test_trials_are_those_of_select(features, method):
         for seed in (5, 2):
             alone = select(features, n, method=method, rng=seed, m=12).indices
             np.testing.assert_array_equal(trials.subsets[method, n, seed], alone)
-    runs = 2 if method in NESTED else 4
-    assert list(trials.times) == ["method", "n", "seed", "seconds"]
+    runs = {"herding": 1, "leverage": 2}.get(method, 4)
+    assert list(trials.times) == ["method", "n", "seed", "seconds", "peak_mb"]
     assert len(trials.times) == runs
+
+
+def test_trials_and_selections_are_one(features, tmp_path):
+    """Kept or not, in this process or in others, measured or not: the same subsets."""
+    labels = np.arange(50) % 3
+    methods = {"skmm": {"m": 12}, "herding": {}, "margin": {}, "class_balanced": {}}
+    given = {"seeds": [5, 2], "labels": labels, "initial": 20}
+    measured = run_trials(features, methods, [9, 4], measure=size, **given).subsets
+    kept = {"folder": tmp_path, "workers": 2}
+    selected, _ = run_selections(features, given.pop("labels"), methods, [9, 4], **given, **kept)
+    assert list(measured) == list(selected)
+    for at, S in measured.items():
+        np.testing.assert_array_equal(S, selected[at])
 
 
 def test_results_are_tidy_and_ordered(features):

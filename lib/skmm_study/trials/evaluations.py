@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.training.probing import LinearProbe, ProbeScores, probe_scores
-from skmm_study.storage.grid import Cell, Grid, Outcome, run_grid
-from skmm_study.storage.keys import array_digest, code_behind, versions
-from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
+from skmm_study.storage.code import code_behind
+from skmm_study.storage.grid import Grid, run_grid
+from skmm_study.storage.keys import array_digest, fingerprint, versions
+from skmm_study.storage.rows import Cell, Outcome
+from skmm_study.training.finetuning import Recipe, classifier_of, finetune, pooled_inputs
 from skmm_study.trials.costs import Costs, metered
-from skmm_study.trials.selections import Subsets
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from skmm_study.trials.selections import Subsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +104,9 @@ def run_probes(
         ``results`` with ``accuracy``, ``macro_f1`` and ``penalty``; ``costs`` of the fit alone.
     """
     measure = Probing(pool, pool_labels, test, test_labels, subsets)
-    return _evaluate(
-        measure, {"code": code_behind("skmm.training.probing")}, "probes", folder, workers
-    )
+    # Finetuning lies beside probing and has no part in it.
+    code = code_behind(__name__, without=["skmm_study.training.finetuning"])
+    return _evaluate(measure, {"code": code}, "probes", folder, workers)
 
 
 def run_finetuning(
@@ -123,22 +126,22 @@ def run_finetuning(
 ) -> Grid:
     """Finetunes the last layers of ``tail`` on every subset; see `run_probes` and `finetune`.
 
-    With ``last=1`` the classifier ``tail.fc`` is trained on what enters it, computed once.
+    With ``last=1`` the classifier of ``tail`` is trained on what enters it, computed once; see
+    `pooled_inputs`.
 
     Returns:
         ``results`` with ``accuracy``, ``macro_f1`` and the ``epoch`` that was kept; ``costs`` of
         training alone.
     """
     recipe = recipe or Recipe()
-    state = {name: array_digest(value.cpu().numpy()) for name, value in tail.state_dict().items()}
-    settings = {"recipe": asdict(recipe), "last": last, "device": device, "autocast": autocast}
-    code = code_behind("skmm_study.training.finetuning", "skmm_study.training.tails")
+    key = {"tail": fingerprint(tail), "recipe": asdict(recipe), "code": code_behind(__name__)}
+    key |= {"last": last, "device": device, "autocast": autocast}
     if last == 1:
+        classifier = classifier_of(tail, pool)
         pool, test = (pooled_inputs(tail, part) for part in (pool, test))
-        tail = tail.fc
+        tail = tail.get_submodule(classifier)
     data = (pool, pool_labels, test, test_labels, subsets)
     measure = Finetuning(tail, *data, last, recipe, device, autocast)
-    key = {"tail": state, **settings, "code": code}
     return _evaluate(measure, key, f"finetuning_last{last}", folder, workers)
 
 

@@ -108,6 +108,26 @@ def test_other_packages_stand_for_themselves(module, foreign):
     assert is_foreign(module) == foreign
 
 
+def test_kernels_are_those_in_use():
+    """Results of one kernel are not taken for those of another."""
+    script = (
+        "import numpy; from skmm_study.storage import keys; print(keys.arithmetic()['kernels'])"
+    )
+    known = {
+        core: subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"OPENBLAS_CORETYPE": core},
+        ).stdout
+        for core in ("Haswell", "Nehalem")
+    }
+    if "openblas" not in known["Haswell"]:
+        pytest.skip("NumPy has no OpenBLAS here, whose kernels can be chosen")
+    assert known == {core: f"['openblas {core}']\n" for core in known}
+
+
 # Objects.
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import skmm
@@ -180,9 +181,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("notebook", type=Path, help="notebooks/NN_name.ipynb")
     parser.add_argument("--profile", default="default", help="a file of notebooks/profiles")
+    parser.add_argument(
+        "--into",
+        type=Path,
+        help="folder for copies and figures, in place of build/PROFILE and the profile's own",
+    )
     options = parser.parse_args(arguments)
     folder, name = options.notebook.resolve().parent, options.notebook.stem
-    build = folder.parent / "build" / options.profile
+    build = options.into or folder.parent / "build" / options.profile
     # A terminated run, like an interrupted one, stops its kernel and removes its partial copy; a
     # shell's background job would start with interrupts ignored.
     for kind in (signal.SIGINT, signal.SIGTERM):
@@ -192,6 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"[{name}] running, log in {_readable(build / name)}.log", flush=True)
     try:
         profile = Profile.load(options.profile, folder)
+        if options.into is not None:
+            profile = replace(profile, figures=options.into / "figures")
         execute(options.notebook, profile, build=build)
     except (ValueError, NotebookError) as error:
         build.mkdir(parents=True, exist_ok=True)

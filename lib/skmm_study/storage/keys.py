@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 import skmm
 from skmm_study.storage.code import code_behind, is_foreign
@@ -32,10 +33,19 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages whose arithmetic results depend on."""
+def kernels() -> list[str]:
+    """Names the kernels that linear algebra runs on, such as ``openblas Haswell``.
+
+    They differ between processors, and by ``OPENBLAS_CORETYPE``, and round differently.
+    """
+    loaded = (info for info in threadpool_info() if info["user_api"] == "blas")
+    return sorted({f"{info['internal_api']} {info.get('architecture', '')}" for info in loaded})
+
+
+def arithmetic() -> dict[str, Any]:
+    """Returns what results depend on below our code: versions of packages, and kernels."""
     known = package_versions()
-    return {name: known[name] for name in _ARITHMETIC if name in known}
+    return {name: known[name] for name in _ARITHMETIC if name in known} | {"kernels": kernels()}
 
 
 def digest(content: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skmm.training.probing import LinearProbe, ProbeScores, probe_scores
 from skmm_study.storage.code import code_behind
 from skmm_study.storage.grid import Grid, run_grid
-from skmm_study.storage.keys import array_digest, fingerprint, versions
+from skmm_study.storage.keys import arithmetic, array_digest, fingerprint
 from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.finetuning import Recipe, classifier_of, finetune, pooled_inputs
 from skmm_study.trials.costs import Costs, metered
@@ -155,5 +155,5 @@ def _evaluate(
     parts = ("pool", "pool_labels", "test", "test_labels")
     data = {part: array_digest(getattr(measure, part)) for part in parts}
     cells = [Cell(*at, array_digest(np.sort(S))) for at, S in measure.subsets.items()]
-    key = {**key, "data": data, "versions": versions()}
+    key = {**key, "data": data, "arithmetic": arithmetic()}
     return run_grid(measure, cells, folder=folder, name=name, key=key, workers=workers)

@@ -15,7 +15,7 @@ from skmm.numerics.inputs import check_budget, check_choice, check_integer, chec
 from skmm.selection.selectors import SELECTORS
 from skmm_study.storage.code import code_behind
 from skmm_study.storage.grid import run_grid
-from skmm_study.storage.keys import array_digest, digest, versions
+from skmm_study.storage.keys import arithmetic, array_digest, digest
 from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model, training_history
 from skmm_study.trials.costs import metered
@@ -163,7 +163,7 @@ def run_selections(
                 sources[name, n, seed] = at
     key, depends = {}, dict.fromkeys(settings, "")
     if folder is not None:
-        key = {"features": array_digest(features), "versions": versions()}
+        key = {"features": array_digest(features), "arithmetic": arithmetic()}
         key["labels"] = None if labels is None else array_digest(labels)
         depends = {name: _depends(setting, initial) for name, setting in settings.items()}
     grid = run_grid(

@@ -16,7 +16,6 @@ from skmm.numerics.inputs import as_generator, check_integer
 from skmm_study.storage.code import code_behind
 from skmm_study.storage.files import claim
 from skmm_study.storage.folder import keyed_folder
-from skmm_study.storage.keys import versions
 from skmm_study.vision.cars import ANNOTATIONS, BOX, CLASS_NAMES, STANDIN_MARK
 from skmm_study.vision.matlab import write_mat
 
@@ -110,8 +109,9 @@ def standin_folder(cache: str | os.PathLike, *, rng: int, **counts: int) -> Path
         ValueError: a count is out of range.
     """
     check_integer(rng, "rng", low=0, hint="a generator's state would be used up by the first call")
-    key = {"rng": rng, **counts, "code": code_behind(__name__)}
-    folder = keyed_folder(cache, "stand-in", key | {"versions": versions(), "PIL": PIL.__version__})
+    libraries = [np.__version__, PIL.__version__]
+    key = {"rng": rng, **counts, "code": code_behind(__name__), "libraries": libraries}
+    folder = keyed_folder(cache, "stand-in", key)
     with claim(folder / "stand-in.lock", wait=True):
         if not (folder / "stanford_cars").exists():
             write_standin(folder, rng=rng, **counts)

@@ -291,6 +291,13 @@ def test_make_alone_lists_every_target(checkout):
 
 
 @needs_make
+def test_make_verifies_the_profile_it_is_told(checkout):
+    done = make(checkout.root, "verify", "PROFILE=smoke")
+    assert done.returncode == 2
+    assert "must have committed tables in" in done.stdout
+
+
+@needs_make
 def test_make_refuses_an_old_python(checkout):
     """Nothing is installed, the message names the version, and the next run tries again."""
     shutil.rmtree(checkout.root / ".venv")

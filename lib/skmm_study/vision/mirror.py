@@ -80,6 +80,8 @@ def fetch_cars(data: str | os.PathLike | None = None, *, pin: str | os.PathLike 
 def fetch_file(url: str, path: Path, *, pinned: str) -> None:
     """Downloads one file, from where a partial download stopped, and verifies it.
 
+    By hand, since of 2 GB nobody wants to fetch half twice: pooch knows no ranges and starts over.
+
     Raises:
         ConnectionError: the server cannot be reached or hangs up; the part so far is kept.
         ValueError: the whole file has another SHA-256 than pinned; it is removed.

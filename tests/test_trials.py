@@ -53,6 +53,8 @@ def test_trials_and_selections_are_one(features, tmp_path):
     """Kept or not, in this process or in others, measured or not: the same subsets."""
     labels = np.arange(50) % 3
     methods = {"skmm": {"m": 12}, "herding": {}, "margin": {}, "class_balanced": {}}
+    flat = np.full((50, 3), 1 / 3)  # a knob may be an array
+    methods["given"] = {"method": "entropy", "probabilities": flat}
     given = {"seeds": [5, 2], "labels": labels, "initial": 20}
     measured = run_trials(features, methods, [9, 4], measure=size, **given).subsets
     kept = {"folder": tmp_path, "workers": 2}

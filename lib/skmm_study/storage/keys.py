@@ -124,7 +124,7 @@ def _describe_constant(value: Any, seen: dict[int, tuple[int, Any]]) -> list:
     if isinstance(value, tuple):
         return ["tuple", *(_describe(part, seen) for part in value)]
     if isinstance(value, frozenset):
-        return ["set", *sorted(digest(_describe(part, seen)) for part in value)]
+        return ["set", *sorted(digest(_describe(part, {})) for part in value)]
     if isinstance(value, bytes):
         return ["bytes", value.hex()]
     if isinstance(value, ModuleType):

@@ -15,7 +15,7 @@ from skmm.numerics.inputs import check_budget, check_choice, check_integer, chec
 from skmm.selection.selectors import SELECTORS
 from skmm_study.storage.code import code_behind
 from skmm_study.storage.grid import run_grid
-from skmm_study.storage.keys import arithmetic, array_digest, digest
+from skmm_study.storage.keys import arithmetic, array_digest, digest, fingerprint
 from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model, training_history
 from skmm_study.trials.costs import metered
@@ -190,7 +190,8 @@ def _depends(setting: Mapping[str, Any], initial: int) -> str:
     if not modelled:
         others.add("skmm_study.training.proxies")
     code = [code_behind(chosen.choose.__module__), code_behind(__name__, without=others)]
-    return digest({**setting, "initial": initial if modelled else None, "code": code})
+    knobs = fingerprint(sorted(setting.items()))
+    return digest({"knobs": knobs, "initial": initial if modelled else None, "code": code})
 
 
 def class_coverage(

@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed test wheel lint bench data lock clean
+.PHONY: help env figures executed verify test wheel lint bench data lock clean
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requireme
 	@$(PYTHON) -m skmm_study.execution.runner $< --profile $(PROFILE)
 
 -include $(EXECUTED:.ipynb=.d)
+
+verify: $(INSTALLED) ## run PROFILE afresh and compare its tables with the committed ones
+	@$(PYTHON) -m skmm_study.execution.verify --profile $(PROFILE) --jobs $(JOBS)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
 	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_study $(ARGS)

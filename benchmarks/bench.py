@@ -26,7 +26,7 @@ from skmm.rounding.exchange import round_by_sampling
 from skmm.selection.select import select
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
-from skmm_study.pools.synthetic import paper_mixture
+from skmm_study.pools.synthetic import table1_mixture
 
 N_SELECTED, SKETCH_SIZE = 80, 32
 SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]
@@ -46,7 +46,7 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
     """Times selection and solver alone, both ways, and compares objectives in the same units."""
-    G, n, m = paper_mixture(rng=0).features, N_SELECTED, SKETCH_SIZE
+    G, n, m = table1_mixture(rng=0).features, N_SELECTED, SKETCH_SIZE
     size = {"N": len(G), "r": G.shape[1], "m": m, "dtype": "float64"}
     rows = SKETCHES["gaussian"].draw(G.shape[1], m, rng=0)(G)
     spectrum = Spectrum.of(rows)

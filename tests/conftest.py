@@ -17,6 +17,12 @@ import pytest
 from nbformat import v4
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory):
+    """No test reads or fills the user's caches, nor does a notebook that a test runs."""
+    os.environ["SKMM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The generator of a test; the same in every run and in every order."""

@@ -1,6 +1,10 @@
 """Backbones: weights that are what they claim, features that are the network's own, no pickles."""
 
 import hashlib
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from skmm_study.storage import code, keys
+from skmm_study.storage.arrays import ArrayCache
+from skmm_study.storage.files import sha256
 from skmm_study.vision.backbones import HEADS, load_backbone
-from skmm_study.vision.cache import ArrayCache, file_sha256
 from skmm_study.vision.cars import load_cars
 from skmm_study.vision.features import pooled_features, trunk_activations
 from skmm_study.vision.folder import data_folder
@@ -157,6 +163,34 @@ def test_each_setting_has_its_own_cache_entry(pool, mobilenet, cache):
     assert len(list(cache.folder.iterdir())) == 5
 
 
+@pytest.mark.parametrize("activation", [nn.Hardswish(), nn.ReLU()])
+def test_features_of_another_activation_are_not_taken(pool, mobilenet, cache, activation):
+    """Weights, file and name are equal; what tells is the network itself."""
+    pooled_features(pool, mobilenet, cache=cache, progress=False)
+    network = deepcopy(mobilenet.network)
+    network.features[18][2] = activation.eval()
+    other = replace(mobilenet, network=network)
+    assert other.key == mobilenet.key
+    features = pooled_features(pool, other, cache=cache, progress=False)
+    alone = pooled_features(pool, other, cache=ArrayCache(cache.folder / "alone"), progress=False)
+    np.testing.assert_array_equal(features, alone)
+
+
+def test_features_of_another_version_are_not_taken(pool, mobilenet, cache, monkeypatch):
+    """Of the package that wrote the network, such as open_clip."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, 8)).requires_grad_(False)
+    monkeypatch.setitem(sys.modules, "toyclip", SimpleNamespace(__version__="1.0"))
+    monkeypatch.setattr(code, "is_foreign", lambda name: True)
+    monkeypatch.setattr(keys, "is_foreign", lambda name: True)
+    tower = type("Tower", (nn.Sequential,), {"__module__": "toyclip.towers"})(*network)
+    toy = replace(mobilenet, network=tower, width=8)
+    pooled_features(pool, toy, cache=cache, progress=False)
+    assert len(list(cache.folder.iterdir())) == 1
+    monkeypatch.setitem(sys.modules, "toyclip", SimpleNamespace(__version__="1.1"))
+    pooled_features(pool, toy, cache=cache, progress=False)
+    assert len(list(cache.folder.iterdir())) == 2
+
+
 def test_a_damaged_image_stops_the_run_and_is_named(tmp_path, mobilenet, cache):
     write_standin(tmp_path, rng=0, classes=2, train_per_class=2, test_per_class=1, size=48)
     images = load_cars(tmp_path, split="train")
@@ -175,6 +209,6 @@ def test_an_unknown_layer_is_refused(pool, mobilenet, cache):
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="SKMM_DATA holds no weights")
 def test_the_real_weights():
     backbone = load_backbone("mobilenet_v2", weights=WEIGHTS)
-    assert backbone.weights_sha256 == file_sha256(WEIGHTS)
+    assert backbone.weights_sha256 == sha256(WEIGHTS)
     with pytest.raises(ValueError, match="does not hold weights of resnet18"):
         load_backbone("resnet18", weights=WEIGHTS)

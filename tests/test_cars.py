@@ -9,11 +9,13 @@ import pytest
 from numpy.lib.recfunctions import repack_fields
 from torchvision.datasets import StanfordCars
 
+from skmm_study.storage import code
+from skmm_study.vision import standin
 from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
 from skmm_study.vision.folder import data_folder
 from skmm_study.vision.images import duplicate_groups
 from skmm_study.vision.matlab import read_mat, write_mat
-from skmm_study.vision.standin import write_standin
+from skmm_study.vision.standin import standin_folder, write_standin
 
 SPLITS = ("train", "test")
 
@@ -60,6 +62,34 @@ def test_the_standin_follows_its_rng(tmp_path):
         hashes.append([path.read_bytes() for path in files])
     assert hashes[0] == hashes[1]
     assert hashes[0] != hashes[2]
+
+
+@pytest.mark.parametrize("changed", ["rng", "size", "code"])
+def test_a_kept_standin_is_what_would_be_drawn(tmp_path, monkeypatch, changed):
+    """Drawn once for the same arguments and code, and again for others."""
+
+    def images(folder):
+        paths = sorted(folder.rglob("*.jpg"))
+        return {path.name: path.read_bytes() for path in paths if "train" in str(path)}
+
+    recipe = {"rng": 0, "classes": 2, "train_per_class": 2, "test_per_class": 1, "size": 48}
+    first = standin_folder(tmp_path, **recipe)
+    inode = (first / "stanford_cars").stat().st_ino
+    assert (standin_folder(tmp_path, **recipe) / "stanford_cars").stat().st_ino == inode
+    if changed == "code":
+        monkeypatch.setitem(standin.COLOURS, "red", (0, 255, 0))
+        read = code._source
+        monkeypatch.setattr(code, "_source", lambda name: (read(name)[0] + "\nnew = 1", ""))
+    else:
+        recipe[changed] += 16
+    found = images(standin_folder(tmp_path, **recipe))
+    assert found == images(write_standin(tmp_path / "alone", **recipe))
+    assert found != images(first)
+
+
+def test_a_kept_standin_needs_a_seed(tmp_path):
+    with pytest.raises(ValueError, match="rng must be a whole number"):
+        standin_folder(tmp_path, rng=np.random.default_rng(0))
 
 
 def test_the_standin_never_replaces_a_real_folder(data):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from skmm_study.storage.keys import fingerprint
 from skmm_study.vision.backbones import load_backbone
 
 
@@ -79,3 +80,15 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(ImportError, match=r"pip install 'skmm\[clip\]'"):
         load_backbone("clip_vit_b32", weights="openai")
+
+
+def test_networks_of_equal_weights_differ_by_their_activation(open_clip):
+    """What cached features are kept under tells the two apart; their weights do not."""
+    with torch.random.fork_rng(devices=[]):
+        towers = {}
+        for quick in (False, True):
+            torch.manual_seed(0)
+            towers[quick] = open_clip.create_model("ViT-B-32", force_quick_gelu=quick).visual
+    states = [tower.state_dict() for tower in towers.values()]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert fingerprint(towers[False]) != fingerprint(towers[True])

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from skmm_study.storage.arrays import ArrayCache
 from skmm_study.vision import compact
 from skmm_study.vision.backbones import load_backbone
-from skmm_study.vision.cache import ArrayCache
 from skmm_study.vision.compact import (
     load_cars_features,
     principal_coordinates,

@@ -13,11 +13,14 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
 from skmm_study.execution.profiles import Profile
 from skmm_study.execution.runner import dependency_rule, execute, main
-from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 
-STUDY = "import skmm\nimport skmm_study\n\nstudy = skmm_study.Study(out_dir, parameters=globals())"
+OPEN = """import skmm
+import skmm_study
+
+output = skmm_study.OutputFolder(out_dir, parameters=globals())"""
 DRAW = """import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -27,11 +30,11 @@ rng = np.random.default_rng(seed)
 trials = [("skmm", n, trial, rng.lognormal() / n) for n in (8, 16) for trial in range(n_trials)]
 risk = pd.DataFrame(trials, columns=["method", "n", "trial", "risk"])
 """
-SAVE = """risk = study.save_table("risk", risk)
+SAVE = """risk = output.save_table("risk", risk)
 fig, ax = plt.subplots()
 skmm_study.plot_bands(ax, risk, y="risk")
-study.save_figure("risk", fig)
-study.save_markdown("risk", skmm_study.markdown_table(risk, values="risk"))
+output.save_figure("risk", fig)
+output.save_markdown("risk", skmm_study.markdown_table(risk, values="risk"))
 """
 
 
@@ -44,7 +47,7 @@ def run(notebook, profile="smoke", status=0):
 def test_undeclared_parameter_is_an_error_before_any_work(project, capsys):
     """Papermill would inject it unnoticed; here the report names it and what is declared."""
     project.write_profile("figures: out\nnotebooks: {01_toy: {n_trial: 2, seed: 1}}\n")
-    build = run(project.write_notebook("01_toy", STUDY, "study.close()"), status=1)
+    build = run(project.write_notebook("01_toy", OPEN, "output.close()"), status=1)
     report = capsys.readouterr().out
     assert "n_trial in 01_toy" in report
     assert "out_dir, profile, seed" in report
@@ -122,7 +125,7 @@ def test_run_gives_results_and_the_same_bytes_again(project, capsys):
     project.write_profile("figures: out\nnotebooks: {01_toy: {n_trials: 3}}\n")
     parameters = "seed = 0\nn_trials = 8"
     path = project.write_notebook(
-        "01_toy", STUDY, DRAW, SAVE, "study.close()", parameters=parameters
+        "01_toy", OPEN, DRAW, SAVE, "output.close()", parameters=parameters
     )
     source = path.read_bytes()
     results = project.root / "out" / "01_toy"
@@ -135,7 +138,7 @@ def test_run_gives_results_and_the_same_bytes_again(project, capsys):
     assert record["parameters"] == {"n_trials": 3, "seed": 0}
     assert len(first["risk.csv"].splitlines()) == 1 + 2 * 3
     assert path.read_bytes() == source
-    assert {"skmm_study/figures/style.py", "skmm_study/execution/artifacts.py"} <= record[
+    assert {"skmm_study/figures/style.py", "skmm_study/execution/output.py"} <= record[
         "modules"
     ].keys()
     assert not [module for module in record["modules"] if "runner" in module]
@@ -172,11 +175,11 @@ def test_dead_kernel_is_reported(project):
 
 
 def test_results_of_an_earlier_run_do_not_pass_for_new_ones(project):
-    """A notebook that forgets to close its study fails, although an old provenance lies there."""
+    """A notebook that forgets to close its output fails, although an old provenance lies there."""
     path = project.write_notebook("01_toy", "seed")
     (project.root / "figures/01_toy/provenance.json").write_text("{}")
     build = run(path, profile="default", status=1)
-    assert "must call study.close()" in (build / "01_toy.failed").read_text()
+    assert "must call output.close()" in (build / "01_toy.failed").read_text()
     assert not (build / "01_toy.ipynb").exists()
     assert not (build / "01_toy.partial.ipynb").exists()
 
@@ -248,8 +251,8 @@ def checkout(project):
     (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (programs / "python").chmod(0o755)
     (project.root / ".venv" / ".skmm-installed").touch()
-    project.write_notebook("01_plain", STUDY, "study.close()")
-    project.write_notebook("02_simplex", STUDY, "skmm.project_capped_simplex", "study.close()")
+    project.write_notebook("01_plain", OPEN, "output.close()")
+    project.write_notebook("02_ridge", OPEN, "skmm.cross_validate", "output.close()")
     return project
 
 
@@ -263,19 +266,19 @@ def test_make_executes_what_changed_and_nothing_else(checkout):
         lines = done.stdout.splitlines()
         return {line.split("]")[0][1:] for line in lines if "] running" in line}, done.stdout
 
-    both = {"01_plain", "02_simplex"}
+    both = {"01_plain", "02_ridge"}
     assert executed()[0] == both
     names, text = executed()
     assert not names
     assert "Nothing to execute" in text
-    simplex = checkout.root / "lib/skmm/matching/simplex.py"
-    simplex.touch()
-    assert executed()[0] == {"02_simplex"}
-    simplex.touch()
+    ridge = checkout.root / "lib/skmm/training/ridge.py"
+    ridge.touch()
+    assert executed()[0] == {"02_ridge"}
+    ridge.touch()
     checkout.write_notebook("01_plain", "1 / 0")
     names, text = executed(status=2)
     assert names == both
-    assert "[02_simplex] done" in text
+    assert "[02_ridge] done" in text
     assert "failed in cell 4 of 5:\n    1 / 0\n  ZeroDivisionError: division by zero" in text
     assert text.rstrip().endswith("01_plain.failed.ipynb")
 
@@ -283,8 +286,15 @@ def test_make_executes_what_changed_and_nothing_else(checkout):
 @needs_make
 def test_make_alone_lists_every_target(checkout):
     text = make(checkout.root).stdout
-    for target in ("env", "figures", "test", "wheel", "lint", "bench", "lock", "clean"):
+    for target in ("env", "figures", "verify", "test", "wheel", "lint", "bench", "lock", "clean"):
         assert f"make {target} " in text
+
+
+@needs_make
+def test_make_verifies_the_profile_it_is_told(checkout):
+    done = make(checkout.root, "verify", "PROFILE=smoke")
+    assert done.returncode == 2
+    assert "must have committed tables in" in done.stdout
 
 
 @needs_make

@@ -1,5 +1,7 @@
 """Finetuning over a frozen trunk: one function folded or not, no leaks, one result for one seed."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from skmm.gradients import last_parameters, sketched_gradients
 from skmm.numerics.streams import as_generator
 from skmm.training.probing import probe_scores
-from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
+from skmm_study.training.finetuning import Recipe, classifier_of, finetune, pooled_inputs
 from skmm_study.training.tails import TRUNKS, PointwiseTail, tail_of
 from skmm_study.vision.backbones import load_backbone
 
@@ -141,6 +143,61 @@ def test_classifier_alone_trains_on_pooled_inputs(data):
     head = finetune(tail.fc, pooled_inputs(tail, data[0]), data[1], rng=0, last=1, recipe=recipe)
     torch.testing.assert_close(whole.tail.fc.weight, head.tail.weight, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(whole.accuracies, head.accuracies)
+
+
+class Backwards(nn.Module):
+    """Registers its classifier first and under a name of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.logits, self.hidden = nn.Linear(10, C), nn.Linear(6, 10)
+
+    def forward(self, x):
+        """Logits."""
+        return self.logits(torch.relu(self.hidden(x)))
+
+
+CLASSIFIERS = {
+    "2": lambda: nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, C)),
+    "head.1": lambda: nn.Sequential(
+        OrderedDict(body=nn.Linear(6, 10), head=nn.Sequential(nn.ReLU(), nn.Linear(10, C)))
+    ),
+    "logits": Backwards,
+    "": lambda: nn.Linear(6, C),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_is_what_makes_the_outputs(name, rng):
+    """Whatever it is called, wherever it is registered: on its inputs, it is the tail."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tail = CLASSIFIERS[name]()
+    rows = rng.standard_normal((300, 6)).astype(np.float32)
+    before = state(tail)
+    assert classifier_of(tail, rows) == name
+    inputs = pooled_inputs(tail, rows)
+    with torch.inference_mode():
+        outputs = tail.get_submodule(name)(torch.from_numpy(inputs))
+        torch.testing.assert_close(outputs, tail(torch.from_numpy(rows)))
+    assert not changed(before, tail.state_dict())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in tail.modules())
+
+
+@pytest.mark.parametrize(
+    ("tail", "words"),
+    [
+        (
+            nn.Sequential(nn.Linear(6, C), nn.Softmax(1)),
+            "got a Sequential whose linear layers are 0;",
+        ),
+        (nn.Sequential(nn.Conv2d(6, C, 1), nn.Flatten()), "linear layers are none; put"),
+    ],
+)
+def test_tail_without_a_classifier_is_refused(tail, words):
+    """Its outputs are no inputs of a classifier, and are not passed off as such."""
+    with pytest.raises(ValueError, match=words):
+        pooled_inputs(tail, np.zeros((3, 6, 1, 1) if "Conv" in str(tail) else (3, 6)))
 
 
 @pytest.mark.parametrize("name", TRUNKS)

@@ -1,10 +1,10 @@
-"""The table of differences: numbers in points, stars where the interval is clear of zero."""
+"""Tables of colours: numbers in points with stars where clear of zero, risks with what is lost."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from skmm_study.figures.heatmaps import plot_differences
+from skmm_study.figures.heatmaps import plot_differences, plot_grades
 from skmm_study.report.differences import paired_differences
 
 
@@ -56,4 +56,14 @@ def test_methods_are_ordered_by_budgets_that_all_have(gaps):
     raised = part.assign(mean=part["mean"].where(part["method"] != "skmm", 0.06))
     assert plot_differences(ax, raised) == ["skmm", "margin"]
     assert [text.get_text() for text in ax.texts] == ["+6.0", "+5.0", "+9.0*"]
+    plt.close(fig)
+
+
+def test_grades_tell_values_and_losses():
+    values = pd.DataFrame([[0.5, 1.234], [25.0, 1e5]], index=["a", "b"])
+    fig, ax = plt.subplots()
+    plot_grades(ax, values, values.map(lambda v: v > 20), edges=[0, 1, 2, 3], label="risk")
+    assert [text.get_text() for text in ax.texts] == ["0.50", "1.23", "25 (−1)", "> 999 (−1)"]
+    assert ax.images[0].get_array().tolist() == [[0, 1], [2, 2]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     plt.close(fig)

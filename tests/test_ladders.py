@@ -1,8 +1,6 @@
 """Subsets beside each other: slow loops and the order of roundings."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
 from skmm.selection.select import select
@@ -12,7 +10,6 @@ from skmm_study.pools.synthetic import gaussian_mixture
 from skmm_study.trials.ladders import (
     every_moment_gap,
     moment_trials,
-    plot_grades,
     rounding_trials,
 )
 
@@ -49,13 +46,3 @@ def test_every_gap_is_that_of_the_moments(rng, n):
     for subset, gap in zip(every, gaps, strict=True):
         slow = np.sum((rows[subset].T @ rows[subset] / n - rows.T @ rows / 6) ** 2)
         assert gap == pytest.approx(slow, abs=1e-12)
-
-
-def test_grades_tell_values_and_losses():
-    values = pd.DataFrame([[0.5, 1.234], [25.0, 1e5]], index=["a", "b"])
-    fig, ax = plt.subplots()
-    plot_grades(ax, values, values.map(lambda v: v > 20), edges=[0, 1, 2, 3], label="risk")
-    assert [text.get_text() for text in ax.texts] == ["0.50", "1.23", "25 (−1)", "> 999 (−1)"]
-    assert ax.images[0].get_array().tolist() == [[0, 1], [2, 2]]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
-    plt.close(fig)

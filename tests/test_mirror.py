@@ -49,24 +49,24 @@ def server():
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     path = tmp_path / "a.parquet"
     with pytest.raises(ConnectionError, match="run again to go on"):
-        fetch_file(server.url("cut"), path, sha256=SHA256)
+        fetch_file(server.url("cut"), path, pinned=SHA256)
     assert not path.exists()
-    fetch_file(server.url("whole"), path, sha256=SHA256)
+    fetch_file(server.url("whole"), path, pinned=SHA256)
     assert server.starts == [0, len(CONTENT) // 2]
     assert path.read_bytes() == CONTENT
-    fetch_file(server.url("whole"), path, sha256=SHA256)
+    fetch_file(server.url("whole"), path, pinned=SHA256)
     assert len(server.starts) == 2  # a whole file is not asked for again
 
 
 def test_a_whole_partial_file_needs_no_more_bytes(server, tmp_path):
     (tmp_path / "a.parquet.partial").write_bytes(CONTENT)
-    fetch_file(server.url("whole"), tmp_path / "a.parquet", sha256=SHA256)
+    fetch_file(server.url("whole"), tmp_path / "a.parquet", pinned=SHA256)
     assert (tmp_path / "a.parquet").read_bytes() == CONTENT
 
 
 def test_another_file_than_pinned_is_removed(server, tmp_path):
     with pytest.raises(ValueError, match=f"a.parquet from .* has SHA-256 {SHA256}, pinned is 000"):
-        fetch_file(server.url("whole"), tmp_path / "a.parquet", sha256="0" * 64)
+        fetch_file(server.url("whole"), tmp_path / "a.parquet", pinned="0" * 64)
     assert not list(tmp_path.iterdir())
 
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_not_there_is_named(server, tmp_path):
     server.shutdown()
     server.server_close()
     with pytest.raises(ConnectionError, match="broke off"):
-        fetch_file(server.url("whole"), tmp_path / "a.parquet", sha256=SHA256)
+        fetch_file(server.url("whole"), tmp_path / "a.parquet", pinned=SHA256)
 
 
 def test_an_existing_folder_is_left_alone(tmp_path):

@@ -13,11 +13,11 @@ from nbformat import v4
 
 import skmm
 import skmm_study
-from skmm_study.execution.artifacts import PNG_LIMIT
-from skmm_study.execution.files import sha256
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
+from skmm_study.execution.output import PNG_LIMIT
 from skmm_study.execution.profiles import Profile
 from skmm_study.execution.runner import execute
-from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
+from skmm_study.storage.files import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -172,14 +172,16 @@ def test_notebook_runs(path, tmp_path):
 
 
 def test_good_notebook_is_accepted(project):
-    path = project.write_notebook("01_toy", "import skmm", "from skmm_study import Study\nStudy")
+    path = project.write_notebook(
+        "01_toy", "import skmm", "from skmm_study import OutputFolder\nOutputFolder"
+    )
     assert complaints(path) == []
 
 
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("import skmm_study.execution.artifacts", "cell 4 imports skmm_study.execution.artifacts"),
+        ("import skmm_study.execution.output", "cell 4 imports skmm_study.execution.output"),
         ("from skmm.spectrum import Spectrum", "cell 4 imports skmm.spectrum"),
         ("from skmm import import_module", "cell 4 uses skmm.import_module, not public"),
         ("skmm.import_module", "cell 4 uses skmm.import_module, not public"),

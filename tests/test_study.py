@@ -1,6 +1,8 @@
 """A study: subsets as `select` gives them, kept by all they depend on; scores paired by seed."""
 
 import mmap
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
@@ -12,14 +14,14 @@ from torch import nn
 from skmm.selection.select import select
 from skmm.selection.selectors import SELECTORS
 from skmm.training.probing import LinearProbe, probe_scores
+from skmm_study.storage import code
 from skmm_study.training.finetuning import Recipe
 from skmm_study.training.proxies import first_model, training_history
-from skmm_study.trials import selections, sources
+from skmm_study.trials import selections
 from skmm_study.trials.costs import metered
 from skmm_study.trials.evaluations import run_finetuning, run_probes
+from skmm_study.trials.pairing import evaluation_rng
 from skmm_study.trials.selections import class_coverage, run_selections
-from skmm_study.trials.sources import array_digest, code_behind
-from skmm_study.trials.trials import evaluation_rng
 
 C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
 
@@ -136,6 +138,81 @@ def test_tails_are_finetuned_on_every_subset(data, tmp_path, last):
     assert runs[0].results["accuracy"].mean() > 1 / C
 
 
+class Net(nn.Module):
+    """Fixed features under an activation, and a classifier."""
+
+    def __init__(self, act, scale=1.0):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer, self.fc = nn.Linear(8, 16), nn.Linear(16, C)
+        self.act, self.scale = act, scale
+
+    def forward(self, x):
+        """Logits."""
+        return self.fc(self.act(self.scale * self.layer(x)))
+
+
+@pytest.mark.parametrize("last", [1, 2])
+@pytest.mark.parametrize("other", [Net(nn.Softsign()), Net(torch.sigmoid), Net(nn.ReLU(), 0.01)])
+def test_networks_of_equal_weights_do_not_share_a_score(data, tmp_path, other, last):
+    """What one network scored is not reported for another whose function differs."""
+    subsets, _ = choose(data, tmp_path, ["uniform"])
+    nets = Net(nn.ReLU()), other
+    for p, q in zip(*(net.state_dict().values() for net in nets), strict=True):
+        assert torch.equal(p, q)
+    knobs = {"last": last, "recipe": Recipe(epochs=2)}
+    run_finetuning(nets[0], *data, subsets, folder=tmp_path / "shared", **knobs)
+    shared, alone = (
+        run_finetuning(nets[1], *data, subsets, folder=tmp_path / where, **knobs).results
+        for where in ("shared", "alone")
+    )
+    pd.testing.assert_frame_equal(shared, alone)
+
+
+EVALUATIONS, SELECTIONS = "skmm_study.trials.evaluations", "skmm_study.trials.selections"
+TRAINING, PROXIES = "skmm_study.training.finetuning", "skmm_study.training.proxies"
+
+
+@pytest.mark.parametrize(
+    ("run", "module", "matters"),
+    [
+        *(("probes", name, True) for name in (EVALUATIONS, "skmm.training.probing")),
+        *(("probes", name, False) for name in (TRAINING, SELECTIONS)),
+        *(
+            ("finetuning", name, True)
+            for name in (EVALUATIONS, TRAINING, "skmm.gradients.parameters")
+        ),
+        *(("selections", name, True) for name in (SELECTIONS, "skmm.selection.select")),
+        *(("selections", name, False) for name in (PROXIES, "skmm.selection.selectors.moments")),
+    ],
+)
+def test_changed_code_measures_again(data, tmp_path, monkeypatch, run, module, matters):
+    """The code of what measures and all behind it is in the key, and no other's."""
+    subsets, _ = choose(data, tmp_path / "before", ["uniform"])
+    runs = {
+        "probes": lambda folder: run_probes(*data, subsets, folder=folder),
+        "finetuning": lambda folder: run_finetuning(
+            Net(nn.ReLU()), *data, subsets, folder=folder, recipe=Recipe(epochs=1)
+        ),
+        "selections": lambda folder: choose(data, folder, ["uniform"]),
+    }
+    runs[run](tmp_path / "rows")
+    read = code._source
+
+    def edited(name):
+        source, package = read(name)
+        return source + "\nchanged = True" * (name == module), package
+
+    monkeypatch.setattr(code, "_source", edited)
+    runs[run](tmp_path / "rows")
+    kept = 0
+    for path in (tmp_path / "rows").rglob("cells.sqlite"):
+        with closing(sqlite3.connect(path)) as database:
+            kept += database.execute("SELECT count(*) FROM cells").fetchone()[0]
+    assert kept == (2 if matters else 1) * len(subsets)
+
+
 def test_first_model_sees_its_labels_alone(data):
     rows, labels = data[:2]
     model = first_model(rows, labels, initial=20, rng=0)
@@ -211,38 +288,3 @@ def test_peak_memory_is_that_of_the_block():
     assert 39 < costs.peak_mb < 60
     assert after.peak_mb < 20
     assert costs.seconds > 0
-
-
-def test_code_behind_follows_imports(tmp_path, monkeypatch):
-    """To any depth, and into functions."""
-    package = tmp_path / "toylib"
-    package.mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    texts = {
-        "__init__": "'''A package.'''",
-        "a": "from toylib.b import f",
-        "b": "def f():\n    from toylib import c\n    return c.x",
-        "c": "x = 1",
-        "d": "y = 1",
-    }
-    for name, text in texts.items():
-        (package / f"{name}.py").write_text(text)
-    monkeypatch.setattr(sources, "OURS", ("toylib",))
-    monkeypatch.setattr(sources, "code_version", lambda *found: [m.__name__ for m in found])
-    assert code_behind("toylib.a") == ["toylib", "toylib.a", "toylib.b", "toylib.c"]
-    assert code_behind("toylib.d", "toylib.c") == ["toylib.c", "toylib.d"]
-
-
-def test_code_behind_a_selector_is_its_own():
-    """What is behind uniform sampling is not behind matching, and the other way round."""
-    modules = {name: SELECTORS[name].choose.__module__ for name in ("uniform", "skmm", "margin")}
-    assert len({code_behind(module) for module in modules.values()}) == 3
-
-
-@pytest.mark.parametrize("other", [np.arange(6.0).reshape(2, 3), np.arange(6, dtype=np.float32)])
-def test_array_digest_sees_type_shape_and_entries(other):
-    array = np.arange(6.0)
-    assert array_digest(array) == array_digest(array.copy())
-    assert array_digest(array) != array_digest(other)
-    assert array_digest(array) != array_digest(array + np.eye(6)[5])
-    assert array_digest(array[::2]) == array_digest(array[::2].copy())

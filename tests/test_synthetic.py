@@ -9,7 +9,7 @@ from skmm_study.pools.synthetic import (
     gaussian_mixture,
     geometric_shares,
     load_digits_pool,
-    paper_mixture,
+    table1_mixture,
 )
 
 PAPER_ALPHA = 0.03625
@@ -18,7 +18,7 @@ PAPER_ALPHA = 0.03625
 @pytest.fixture(scope="module")
 def paper():
     """The paper's mixture and its pool with the Gram matrix made once."""
-    mixture = paper_mixture(rng=0)
+    mixture = table1_mixture(rng=0)
     return mixture, RidgeRisk.of(mixture.features)
 
 

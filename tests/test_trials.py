@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from skmm.selection.select import select
-from skmm.selection.selectors import SELECTORS
 from skmm_study.report.published import compare_published, read_published, side_by_side
+from skmm_study.trials.selections import run_selections
 from skmm_study.trials.trials import run_trials
 
 TABLE_1 = Path(__file__).resolve().parent.parent / "data" / "published_table1.csv"
@@ -34,9 +34,24 @@ def test_trials_are_those_of_select(features, method):
         for seed in (5, 2):
             alone = select(features, n, method=method, rng=seed, m=12).indices
             np.testing.assert_array_equal(trials.subsets[method, n, seed], alone)
-    runs = 2 if SELECTORS[method].nested else 4
-    assert list(trials.times) == ["method", "n", "seed", "seconds"]
+    runs = {"herding": 1, "leverage": 2}.get(method, 4)
+    assert list(trials.times) == ["method", "n", "seed", "seconds", "peak_mb"]
     assert len(trials.times) == runs
+
+
+def test_trials_and_selections_are_one(features, tmp_path):
+    """Kept or not, in this process or in others, measured or not: the same subsets."""
+    labels = np.arange(50) % 3
+    methods = {"skmm": {"m": 12}, "herding": {}, "margin": {}, "class_balanced": {}}
+    flat = np.full((50, 3), 1 / 3)  # a knob may be an array
+    methods["given"] = {"method": "entropy", "probabilities": flat}
+    given = {"seeds": [5, 2], "labels": labels, "initial": 20}
+    measured = run_trials(features, methods, [9, 4], measure=size, **given).subsets
+    kept = {"folder": tmp_path, "workers": 2}
+    selected, _ = run_selections(features, given.pop("labels"), methods, [9, 4], **given, **kept)
+    assert list(measured) == list(selected)
+    for at, S in measured.items():
+        np.testing.assert_array_equal(S, selected[at])
 
 
 def test_results_are_tidy_and_ordered(features):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import os
 import platform
 import sys
@@ -11,23 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import skmm
-from skmm_study.execution.files import sha256
-
-OURS = ("skmm", "skmm_study")
-"""The packages of this project."""
-
-PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pandas", "matplotlib")
-
-
-def package_versions() -> dict[str, str]:
-    """Returns the versions of Python, of this library and of the packages results depend on."""
-    versions = {"python": platform.python_version(), "skmm": skmm.__version__}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+from skmm_study.storage.code import OURS
+from skmm_study.storage.files import sha256
+from skmm_study.storage.keys import kernels, package_versions
 
 
 def used_modules() -> dict[str, str]:
@@ -78,7 +64,7 @@ def provenance(
         parameters: the values it ran with; ``profile`` among them.
         data: name -> file that it read.
         files: name -> digest of the files that it wrote.
-        seconds: wall time of the study.
+        seconds: wall time of the notebook.
         root: folder of the project; paths are relative to it.
     """
     return {
@@ -86,9 +72,43 @@ def provenance(
         "profile": parameters["profile"],
         "parameters": {key: value for key, value in parameters.items() if key != "profile"},
         "platform": f"{platform.system()} {platform.machine()}",
+        "kernels": kernels(),
         "versions": package_versions(),
         "modules": used_modules(),
         "data": data_digests(data, root),
         "files": dict(sorted(files.items())),
         "wall_seconds": round(seconds, 1),
     }
+
+
+def is_current(
+    record: Mapping[str, Any],
+    *,
+    code: str,
+    parameters: Mapping[str, Any],
+    results: Path,
+    root: Path,
+) -> bool:
+    """Returns whether a run now would rest on what the run of ``record`` rested on.
+
+    Args:
+        record: of `provenance`.
+        code: digest of the notebook's code cells now.
+        parameters: the values it would run with; ``profile`` among them.
+        results: folder of the files that the record names.
+        root: folder of the project.
+    """
+    library = Path(skmm.__file__).parent.parent
+    parameters = json.loads(json.dumps(dict(parameters)))
+    known = {"profile": parameters.pop("profile"), "parameters": parameters}
+    known |= {"kernels": kernels(), "versions": package_versions()}
+    if any(record.get(name) != value for name, value in known.items()):
+        return False
+    # Data outside the project has left no path to look at, so it may be another one.
+    data = {entry.get("path", ""): entry["sha256"] for entry in record["data"].values()}
+    parts = ((library, record["modules"]), (root, data), (results, record["files"]))
+    return record["notebook"]["code_sha256"] == code and all(
+        (folder / name).is_file() and sha256(folder / name) == digest
+        for folder, files in parts
+        for name, digest in files.items()
+    )

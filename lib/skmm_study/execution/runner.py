@@ -17,12 +17,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import skmm
-from skmm_study.execution.files import write_whole
+from skmm_study.execution.notebook_source import declared_parameters, read_notebook
 from skmm_study.execution.profiles import Profile
-from skmm_study.execution.source import declared_parameters, read_notebook
+from skmm_study.storage.files import write_whole
 
 
 class NotebookError(Exception):
@@ -69,7 +70,7 @@ def execute(notebook: Path, profile: Profile, *, build: Path) -> Path:
         if _identity(provenance) == before:
             raise NotebookError(
                 f"{name} ran to its end but wrote no provenance.json; "
-                "its last code cell must call study.close()"
+                "its last code cell must call output.close()"
             )
         record = json.loads(provenance.read_text(encoding="utf-8"))
         rule = dependency_rule(executed, used_files(record, folder.parent), root=folder.parent)
@@ -180,9 +181,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("notebook", type=Path, help="notebooks/NN_name.ipynb")
     parser.add_argument("--profile", default="default", help="a file of notebooks/profiles")
+    parser.add_argument(
+        "--into",
+        type=Path,
+        help="folder for copies and figures, in place of build/PROFILE and the profile's own",
+    )
     options = parser.parse_args(arguments)
     folder, name = options.notebook.resolve().parent, options.notebook.stem
-    build = folder.parent / "build" / options.profile
+    build = options.into or folder.parent / "build" / options.profile
     # A terminated run, like an interrupted one, stops its kernel and removes its partial copy; a
     # shell's background job would start with interrupts ignored.
     for kind in (signal.SIGINT, signal.SIGTERM):
@@ -192,6 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"[{name}] running, log in {_readable(build / name)}.log", flush=True)
     try:
         profile = Profile.load(options.profile, folder)
+        if options.into is not None:
+            profile = replace(profile, figures=options.into / "figures")
         execute(options.notebook, profile, build=build)
     except (ValueError, NotebookError) as error:
         build.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
-"""Many methods at a glance: their differences to a baseline as a table of colours."""
+"""Many methods at a glance: differences to a baseline, or risks, as a table of colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from skmm_study.figures.methods import method_label
 
@@ -52,3 +54,43 @@ def plot_differences(
     ax.grid(False)
     ax.set(xlabel="budget $n$", ylabel="")
     return list(order)
+
+
+def plot_grades(
+    ax: Axes,
+    values: pd.DataFrame,
+    lost: pd.DataFrame,
+    *,
+    edges: Sequence[float],
+    label: str,
+) -> None:
+    """Draws a table of risks in grades of colour, with the number of clusters lost in brackets.
+
+    Args:
+        ax: Axes to draw on.
+        values: A row a method, a column a case.
+        lost: Clusters lost, same shape.
+        edges: Where grades end, ascending; values beyond the last ones are in the outer grades.
+        label: Of the colour bar.
+    """
+    import matplotlib.pyplot as plt
+
+    grades = len(edges) - 1
+    shade = ax.imshow(
+        np.digitize(values, edges[1:-1]),
+        cmap=plt.get_cmap("cividis_r", grades),
+        vmin=-0.5,
+        vmax=grades - 0.5,
+        aspect="auto",
+    )
+    for i, j in np.ndindex(values.shape):
+        value, missing = values.iat[i, j], int(lost.iat[i, j])
+        text = f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1000 else "> 999"
+        text += f" (−{missing})" if missing else ""
+        color = "white" if value > edges[grades // 2] else "black"
+        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=6)
+    ax.set_yticks(range(len(values)), list(values.index))
+    ax.grid(visible=False)
+    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40)
+    bar.ax.set_yticklabels([*(f"{edge:g}" for edge in edges[:-1]), "more"])
+    bar.set_label(label)

@@ -55,7 +55,7 @@ class Mixture:
         return np.bincount(self.clusters, energies, len(self.centres)) / energies.sum()
 
 
-def paper_mixture(*, rng: int | np.random.Generator) -> Mixture:
+def table1_mixture(*, rng: int | np.random.Generator) -> Mixture:
     r"""Rebuilds the mixture of the paper's Section 4.1: N = 2000, r = 2400, 8 clusters.
 
     Sizes are gaps between sorted uniform draws, centres lie on the first 8 axes with norms

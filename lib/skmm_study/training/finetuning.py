@@ -172,17 +172,63 @@ def finetune(
     return Finetuned(tail, np.array(accuracies))
 
 
-def pooled_inputs(tail: nn.Module, activations: ArrayLike) -> NDArray[np.float32]:
-    r"""Returns what enters the classifier ``tail.fc``, shape ``[M, r]``.
+def classifier_of(tail: nn.Module, activations: ArrayLike) -> str:
+    """Names the classifier of ``tail``: the linear layer whose outputs are those of ``tail``.
 
-    With the layer before it frozen, training ``tail.fc`` on these rows is training ``tail`` with
-    ``last=1`` on ``activations``, without the layer's cost in every epoch.
+    Which one it is shows when a row passes, whatever the layers are called and in whatever order
+    they are registered.
+
+    Args:
+        tail: maps activations to logits ``[B, C]``.
+        activations: what enters it, ``[M, ...]``; one row is looked at.
+
+    Returns:
+        Its name in ``tail.named_modules()``, empty if it is ``tail`` itself.
+
+    Raises:
+        ValueError: no linear layer makes the outputs.
     """
-    body = deepcopy(tail)
-    body.fc = nn.Identity()
     rows = check_activations(activations)
+    linear = {name: one for name, one in tail.named_modules() if isinstance(one, nn.Linear)}
+    made: dict[str, Tensor] = {}
+    handles = [
+        layer.register_forward_hook(lambda _, __, out, name=name: made.update({name: out}))
+        for name, layer in linear.items()
+    ]
+    try:
+        with frozen(tail, ()):
+            outputs = next(_outputs(tail, rows[:1])) if linear else None
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, out in made.items():
+        if out is outputs:
+            return name
+    raise ValueError(
+        f"tail must return what a linear layer makes, its classifier, got a {type(tail).__name__} "
+        f"whose linear layers are {', '.join(linear) or 'none'}; put the classifier last and what "
+        "follows it, such as a softmax, into the loss, or train with last=2"
+    )
+
+
+def pooled_inputs(tail: nn.Module, activations: ArrayLike) -> NDArray[np.float32]:
+    r"""Returns what enters the classifier of ``tail``, shape ``[M, r]``; see `classifier_of`.
+
+    With the layers before it frozen, training the classifier on these rows is training it within
+    ``tail`` on ``activations``, without the other layers' cost in every epoch.
+
+    Raises:
+        ValueError: ``tail`` has no classifier.
+    """
+    rows = check_activations(activations)
+    body = deepcopy(tail)
+    caught: list[Tensor] = []
+    classifier = body.get_submodule(classifier_of(body, rows))
+    classifier.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].cpu()))
     with frozen(body, ()):
-        return torch.cat([out.cpu() for out in _outputs(body, rows)]).numpy()
+        for _ in _outputs(body, rows):
+            pass  # what counts is caught on the way
+    return torch.cat(caught).numpy()
 
 
 def check_activations(activations: ArrayLike) -> NDArray[np.floating]:

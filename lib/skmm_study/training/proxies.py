@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
 from skmm.numerics.inputs import check_budget, check_integer, check_labels, check_rows
 from skmm.numerics.streams import as_generator
@@ -101,6 +99,9 @@ def training_history(
         epochs: T.
         early: :math:`T_0`, at most T.
     """
+    import torch
+    from torch import nn
+
     rows = torch.from_numpy(check_rows(features).astype(np.float32))
     N = len(rows)
     targets = torch.from_numpy(check_labels(labels, N))

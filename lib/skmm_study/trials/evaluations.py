@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.training.probing import LinearProbe, ProbeScores, probe_scores
-from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
+from skmm_study.storage.code import code_behind
+from skmm_study.storage.grid import Grid, run_grid
+from skmm_study.storage.keys import arithmetic, array_digest, fingerprint
+from skmm_study.storage.rows import Cell, Outcome
+from skmm_study.training.finetuning import Recipe, classifier_of, finetune, pooled_inputs
 from skmm_study.trials.costs import Costs, metered
-from skmm_study.trials.grid import Cell, Grid, Outcome, run_grid
-from skmm_study.trials.selections import Subsets
-from skmm_study.trials.sources import array_digest, code_behind, versions
-from skmm_study.trials.trials import evaluation_rng
+from skmm_study.trials.pairing import evaluation_rng
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from skmm_study.trials.selections import Subsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,9 @@ def run_probes(
         ``results`` with ``accuracy``, ``macro_f1`` and ``penalty``; ``costs`` of the fit alone.
     """
     measure = Probing(pool, pool_labels, test, test_labels, subsets)
-    return _evaluate(
-        measure, {"code": code_behind("skmm.training.probing")}, "probes", folder, workers
-    )
+    # Finetuning lies beside probing and has no part in it.
+    code = code_behind(__name__, without=["skmm_study.training.finetuning"])
+    return _evaluate(measure, {"code": code}, "probes", folder, workers)
 
 
 def run_finetuning(
@@ -124,22 +127,22 @@ def run_finetuning(
 ) -> Grid:
     """Finetunes the last layers of ``tail`` on every subset; see `run_probes` and `finetune`.
 
-    With ``last=1`` the classifier ``tail.fc`` is trained on what enters it, computed once.
+    With ``last=1`` the classifier of ``tail`` is trained on what enters it, computed once; see
+    `pooled_inputs`.
 
     Returns:
         ``results`` with ``accuracy``, ``macro_f1`` and the ``epoch`` that was kept; ``costs`` of
         training alone.
     """
     recipe = recipe or Recipe()
-    state = {name: array_digest(value.cpu().numpy()) for name, value in tail.state_dict().items()}
-    settings = {"recipe": asdict(recipe), "last": last, "device": device, "autocast": autocast}
-    code = code_behind("skmm_study.training.finetuning", "skmm_study.training.tails")
+    key = {"tail": fingerprint(tail), "recipe": asdict(recipe), "code": code_behind(__name__)}
+    key |= {"last": last, "device": device, "autocast": autocast}
     if last == 1:
+        classifier = classifier_of(tail, pool)
         pool, test = (pooled_inputs(tail, part) for part in (pool, test))
-        tail = tail.fc
+        tail = tail.get_submodule(classifier)
     data = (pool, pool_labels, test, test_labels, subsets)
     measure = Finetuning(tail, *data, last, recipe, device, autocast)
-    key = {"tail": state, **settings, "code": code}
     return _evaluate(measure, key, f"finetuning_last{last}", folder, workers)
 
 
@@ -153,5 +156,5 @@ def _evaluate(
     parts = ("pool", "pool_labels", "test", "test_labels")
     data = {part: array_digest(getattr(measure, part)) for part in parts}
     cells = [Cell(*at, array_digest(np.sort(S))) for at, S in measure.subsets.items()]
-    key = {**key, "data": data, "versions": versions()}
+    key = {**key, "data": data, "arithmetic": arithmetic()}
     return run_grid(measure, cells, folder=folder, name=name, key=key, workers=workers)

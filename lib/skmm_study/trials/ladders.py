@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -22,7 +22,6 @@ from skmm_study.theory.agreement import compare_moments
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 Indices = NDArray[np.intp]
 
@@ -118,43 +117,3 @@ def every_moment_gap(
     gaps = kernel[every[:, :, None], every[:, None]].mean(axis=(1, 2)) + kernel.mean()
     gaps -= 2 * kernel.mean(axis=0)[every].mean(axis=1)
     return every, gaps
-
-
-def plot_grades(
-    ax: Axes,
-    values: pd.DataFrame,
-    lost: pd.DataFrame,
-    *,
-    edges: Sequence[float],
-    label: str,
-) -> None:
-    """Draws a table of risks in grades of colour, with the number of clusters lost in brackets.
-
-    Args:
-        ax: Axes to draw on.
-        values: A row a method, a column a case.
-        lost: Clusters lost, same shape.
-        edges: Where grades end, ascending; values beyond the last ones are in the outer grades.
-        label: Of the colour bar.
-    """
-    import matplotlib.pyplot as plt
-
-    grades = len(edges) - 1
-    shade = ax.imshow(
-        np.digitize(values, edges[1:-1]),
-        cmap=plt.get_cmap("cividis_r", grades),
-        vmin=-0.5,
-        vmax=grades - 0.5,
-        aspect="auto",
-    )
-    for i, j in np.ndindex(values.shape):
-        value, missing = values.iat[i, j], int(lost.iat[i, j])
-        text = f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1000 else "> 999"
-        text += f" (−{missing})" if missing else ""
-        color = "white" if value > edges[grades // 2] else "black"
-        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=6)
-    ax.set_yticks(range(len(values)), list(values.index))
-    ax.grid(visible=False)
-    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40)
-    bar.ax.set_yticklabels([*(f"{edge:g}" for edge in edges[:-1]), "more"])
-    bar.set_label(label)

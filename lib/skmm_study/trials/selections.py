@@ -1,24 +1,24 @@
-"""The subsets of a study: methods x budgets x seeds, each selected once and kept."""
+"""The subsets of a study: methods x budgets x seeds, each selected once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import skmm.selection.select
-from skmm.numerics.inputs import check_budget, check_integer, check_labels, check_rows
+from skmm.numerics.inputs import check_budget, check_choice, check_integer, check_labels, check_rows
 from skmm.selection.selectors import SELECTORS
+from skmm_study.storage.code import code_behind
+from skmm_study.storage.grid import run_grid
+from skmm_study.storage.keys import arithmetic, array_digest, digest, fingerprint
+from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model, training_history
 from skmm_study.trials.costs import metered
-from skmm_study.trials.grid import Cell, Outcome, digest, run_grid
-from skmm_study.trials.sources import array_digest, code_behind, versions
-from skmm_study.trials.trials import method_settings
-from skmm_study.vision.cache import code_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +32,14 @@ class Selecting:
 
     Attributes:
         features: pool rows, shape ``[N, r]``.
-        labels: classes of the pool, for the methods that need them or a model, shape ``[N]``.
+        labels: classes of the pool, for the methods that need them or a model, shape ``[N]``;
+            ``None`` leaves it to ``settings`` to hold what they need.
         settings: row name -> arguments of `skmm.select`, ``method`` among them.
         initial: labels that the first model is fitted on; see `first_model`.
     """
 
     features: NDArray[np.floating]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     settings: Mapping[str, Mapping[str, Any]]
     initial: int
     _made: dict = field(default_factory=dict, init=False, repr=False)
@@ -46,7 +47,7 @@ class Selecting:
     def __call__(self, cell: Cell) -> Outcome:
         """Selects; `Outcome.values` holds the ``indices``."""
         setting = dict(self.settings[cell.method])
-        needs = self._needs(setting["method"], cell.seed)
+        needs = {} if self.labels is None else self._needs(setting["method"], cell.seed)
         with metered() as costs:
             selection = skmm.selection.select.select(
                 self.features, cell.n, rng=cell.seed, **(needs | setting)
@@ -76,14 +77,25 @@ class Selecting:
         return self._made["history", seed]
 
 
+def method_settings(
+    methods: Iterable[str] | Mapping[str, Mapping[str, Any]], common: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Returns the knobs of `skmm.select` by the name of the row; see `run_selections`."""
+    named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
+    settings = {name: {"method": name, **common, **knobs} for name, knobs in named.items()}
+    for setting in settings.values():
+        check_choice(setting["method"], "method", SELECTORS)
+    return settings
+
+
 def run_selections(
-    features: NDArray[np.floating],
-    labels: NDArray[np.int64],
+    features: ArrayLike,
+    labels: ArrayLike | None,
     methods: Iterable[str] | Mapping[str, Mapping[str, Any]],
-    budgets: Sequence[int],
+    budgets: Iterable[int],
     *,
-    seeds: Sequence[int],
-    folder: str | os.PathLike,
+    seeds: Iterable[int],
+    folder: str | os.PathLike | None = None,
     initial: int = 500,
     workers: int = 1,
     **common: Any,
@@ -97,25 +109,36 @@ def run_selections(
 
     Args:
         features: pool rows, shape ``[N, r]``.
-        labels: classes ``0..C-1`` of the pool; methods that need none never see them.
-        methods: selectors by name, or row name -> knobs, as in `skmm_study.run_trials`.
+        labels: classes ``0..C-1`` of the pool; methods that need none never see them. ``None``
+            where no method needs any, or the knobs hold what they need.
+        methods: selectors by name; or a mapping from the name that a row is to bear to the
+            selector's knobs, where the knob ``method`` names the selector if the name does not:
+            ``{"leverage": {"rank": 8}, "top": {"method": "skmm", "rounding": "top"}}``.
         budgets: sizes of the subsets.
         seeds: repeats; the ``rng`` of `skmm.select`.
         folder: keeps finished selections; see `run_grid`.
         initial: labels of the first model, on top of the budget.
-        workers: processes.
+        workers: processes, where there is a folder.
         **common: arguments of `skmm.select` for all methods, such as ``m``.
 
     Returns:
         ``(method, n, seed)`` -> indices, in the order chosen; and one row a selection that was made
         with its ``seconds`` and ``peak_mb``, the models of methods that need one not counted, and
         the certificate in the memory alone.
+
+    Raises:
+        ValueError: an unknown selector, a budget outside ``1..N``, or nothing to do.
     """
     features = check_rows(features)
-    labels = check_labels(labels, len(features))
+    labels = None if labels is None else check_labels(labels, len(features))
     settings = method_settings(methods, common)
     budgets = [check_budget(n, len(features)) for n in budgets]
     seeds = [check_integer(s, "seed", low=0, hint="it seeds a generator") for s in seeds]
+    if not (settings and budgets and seeds):
+        raise ValueError(
+            f"methods, budgets and seeds must not be empty, got {len(settings)} methods, "
+            f"{len(budgets)} budgets and {len(seeds)} seeds"
+        )
     sources = {}
     for name, setting in settings.items():
         chosen = SELECTORS[setting["method"]]
@@ -124,15 +147,17 @@ def run_selections(
                 same = chosen.nested and chosen.deterministic and not chosen.needs
                 at = (name, max(budgets) if chosen.nested else n, seeds[0] if same else seed)
                 sources[name, n, seed] = at
-    depends = {name: _depends(setting, initial) for name, setting in settings.items()}
-    cells = [Cell(*at, depends[at[0]]) for at in dict.fromkeys(sources.values())]
-    key = {"features": array_digest(features), "labels": array_digest(labels)}
+    key, depends = {}, dict.fromkeys(settings, "")
+    if folder is not None:
+        key = {"features": array_digest(features), "arithmetic": arithmetic()}
+        key["labels"] = None if labels is None else array_digest(labels)
+        depends = {name: _depends(setting, initial) for name, setting in settings.items()}
     grid = run_grid(
         Selecting(features, labels, settings, initial),
-        cells,
+        [Cell(*at, depends[at[0]]) for at in dict.fromkeys(sources.values())],
         folder=folder,
         name="selections",
-        key=key | {"versions": versions()},
+        key=key,
         workers=workers,
     )
     made = {
@@ -143,14 +168,16 @@ def run_selections(
 
 
 def _depends(setting: Mapping[str, Any], initial: int) -> str:
-    """Digest of what the selections of one method depend on beside the pool."""
+    """Digest of what the selections of one method depend on beside the pool: knobs and code."""
     chosen = SELECTORS[setting["method"]]
-    modules = [chosen.choose.__module__, "skmm.sketching", "skmm.spectrum"]
     modelled = set(chosen.needs) - {"labels"}
-    if modelled:
-        modules.append("skmm_study.training.proxies")
-    code = [code_behind(*modules), code_version(skmm.selection.select)]
-    return digest({**setting, "initial": initial if modelled else None, "code": code})
+    # Of the other methods, which `select` reaches too, none has a part in these selections.
+    others = {one.choose.__module__ for one in SELECTORS.values()}
+    if not modelled:
+        others.add("skmm_study.training.proxies")
+    code = [code_behind(chosen.choose.__module__), code_behind(__name__, without=others)]
+    knobs = fingerprint(sorted(setting.items()))
+    return digest({"knobs": knobs, "initial": initial if modelled else None, "code": code})
 
 
 def class_coverage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from torchvision.transforms import v2
 
 from skmm.numerics.inputs import check_choice, check_integer
 from skmm.numerics.streams import as_generator
-from skmm_study.vision.cache import file_sha256
+from skmm_study.storage.files import sha256
+from skmm_study.storage.keys import fingerprint
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Name of the classification head, cut off here, and width of the pooled features before it.
@@ -107,11 +107,11 @@ def load_backbone(
     build = models.get_model_builder(name)
     if weights == "random":
         network, described = _random(build, size, rng), "random weights"
-        digest = _state_sha256(network.state_dict())
+        digest = fingerprint(network.state_dict())
     elif str(weights).endswith(".safetensors"):
         network, described = build(weights=None), Path(weights).name
         _load_file(network, Path(weights), name)
-        digest = file_sha256(weights)
+        digest = sha256(Path(weights))
     else:
         network, described = build(weights=None), f"torchvision {name} {weights}"
         digest = _load_enum(network, name, str(weights))
@@ -140,14 +140,6 @@ def _seeded(rng) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _state_sha256(state: dict[str, Tensor]) -> str:
-    total = hashlib.sha256()
-    for key, value in sorted(state.items()):
-        total.update(f"{key} {value.dtype} {list(value.shape)}".encode())
-        total.update(value.contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def _load_file(network: nn.Module, path: Path, name: str) -> None:
@@ -188,7 +180,7 @@ def _load_enum(network: nn.Module, name: str, member: str) -> str:
         )
     chosen = enum[member]
     network.load_state_dict(chosen.get_state_dict(check_hash=True, weights_only=True))
-    return file_sha256(Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name)
+    return sha256(Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name)
 
 
 def _load_clip(tag: str, size: int, rng) -> Backbone:
@@ -218,6 +210,6 @@ def _load_clip(tag: str, size: int, rng) -> Backbone:
         described = f"open_clip {tag}"
     colours = open_clip.get_model_preprocess_cfg(model)
     network = model.visual.requires_grad_(False).eval()
-    digest = _state_sha256(network.state_dict())
+    digest = fingerprint(network.state_dict())
     mean, std = tuple(colours["mean"]), tuple(colours["std"])
     return Backbone(CLIP, network, network.output_dim, size, mean, std, described, digest)

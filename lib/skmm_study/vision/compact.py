@@ -7,7 +7,6 @@ the file from a copy of Stanford Cars and of the weights.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -19,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer, check_positive, check_rows
-from skmm_study.vision.cache import ArrayCache, file_sha256, write_bytes
+from skmm_study.storage.arrays import ArrayCache
+from skmm_study.storage.files import sha256, write_whole
+from skmm_study.storage.folder import cache_folder
 from skmm_study.vision.fidelity import measure_fidelity
-from skmm_study.vision.folder import cache_folder, data_folder, shipped_folder
+from skmm_study.vision.folder import data_folder, shipped_folder
 
 if TYPE_CHECKING:
     from skmm_study.vision.backbones import Backbone
@@ -95,7 +96,7 @@ def load_cars_features(
             f"{path.with_suffix('.json')} does not read as JSON ({error}): restore it from git"
         ) from error
     content = path.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != provenance.get("sha256"):
+    if (found := sha256(content)) != provenance.get("sha256"):
         raise ValueError(
             f"{path} has SHA-256 {found}, its provenance says {provenance.get('sha256')}: it is "
             "damaged or cut short; restore both from git"
@@ -214,7 +215,7 @@ def write_cars_features(
         "title": f"{sets[0].title}, {backbone.name} features",
         "licence": "features of Stanford Cars: for non-commercial research only",
         "made_by": f"{MAKE} --step {step:g}",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256(content),
         "bytes": len(content),
         "coordinates": "standardised by the pool, rotated to the eigenvectors of its second moment",
         "step": step,
@@ -222,8 +223,8 @@ def write_cars_features(
         "images": {images.split: images.content_hash() for images in sets},
         "fidelity": measure_fidelity(exact, restored, labels, widths=widths),
     }
-    write_bytes(out, content)
-    write_bytes(out.with_suffix(".json"), (json.dumps(provenance, indent=2) + "\n").encode())
+    write_whole(out, content)
+    write_whole(out.with_suffix(".json"), json.dumps(provenance, indent=2) + "\n")
     return out
 
 
@@ -245,7 +246,7 @@ def main() -> None:
         cache=ArrayCache(cache_folder()),
         step=options.step,
     )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {file_sha256(made)}")
+    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
 
 
 if __name__ == "__main__":

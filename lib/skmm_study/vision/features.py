@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from skmm_study.vision import backbones
-from skmm_study.vision import images as image_files
+from skmm_study.storage.arrays import ArrayCache
+from skmm_study.storage.code import code_behind
+from skmm_study.storage.keys import fingerprint
 from skmm_study.vision.backbones import Backbone
-from skmm_study.vision.cache import ArrayCache, code_version
 from skmm_study.vision.images import ImageSet
 
 
@@ -153,7 +152,9 @@ def _extract(
         "stage": stage,
         "dtype": dtype,
         "device": device.type,
-        "code": code_version(image_files, backbones, sys.modules[__name__]),
+        # The weights' digest says nothing of activations, nor of who wrote the layers.
+        "network": fingerprint(backbone.network),
+        "code": code_behind(__name__),
         "libraries": [torch.__version__, torchvision.__version__, PIL.__version__],
     }
 

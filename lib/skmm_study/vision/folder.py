@@ -1,4 +1,4 @@
-"""Where the data lies: one setting for images, weights and cached arrays."""
+"""Where the data lies: one setting for images and weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,3 @@ def data_folder(path: str | os.PathLike | None = None) -> Path:
             ``data/`` folder of the checkout. The folder need not exist yet.
     """
     return Path(path or os.environ.get(SETTING) or shipped_folder())
-
-
-def cache_folder() -> Path:
-    """Returns the git-ignored folder of cached arrays, in the checkout; it need not exist yet."""
-    return shipped_folder() / "cache"

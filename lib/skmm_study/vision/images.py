@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from skmm_study.storage.files import sha256
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -70,9 +72,7 @@ class ImageSet:
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of every file, in order; reads each file once."""
-        return tuple(
-            hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in self.names
-        )
+        return tuple(sha256(self.folder / name) for name in self.names)
 
     def content_hash(self, *, crop: bool = False) -> str:
         """SHA-256 of what features depend on: the files, their order, and the boxes if cut to."""

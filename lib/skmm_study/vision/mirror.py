@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from skmm_study.vision.cache import file_sha256
+from skmm_study.storage.files import sha256
 from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
 from skmm_study.vision.folder import data_folder, shipped_folder
 from skmm_study.vision.matlab import write_mat
@@ -63,7 +63,7 @@ def fetch_cars(data: str | os.PathLike | None = None, *, pin: str | os.PathLike 
         )
     for entry in files:
         url = pin["url"].format(revision=pin["revision"], file=entry["file"])
-        fetch_file(url, download / entry["file"], sha256=entry["sha256"])
+        fetch_file(url, download / entry["file"], pinned=entry["sha256"])
     unpacked = download / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     for split, entries in pin["splits"].items():
@@ -77,14 +77,16 @@ def fetch_cars(data: str | os.PathLike | None = None, *, pin: str | os.PathLike 
     return target
 
 
-def fetch_file(url: str, path: Path, *, sha256: str) -> None:
+def fetch_file(url: str, path: Path, *, pinned: str) -> None:
     """Downloads one file, from where a partial download stopped, and verifies it.
+
+    By hand, since of 2 GB nobody wants to fetch half twice: pooch knows no ranges and starts over.
 
     Raises:
         ConnectionError: the server cannot be reached or hangs up; the part so far is kept.
         ValueError: the whole file has another SHA-256 than pinned; it is removed.
     """
-    if path.exists() and file_sha256(path) == sha256:
+    if path.exists() and sha256(path) == pinned:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -103,10 +105,10 @@ def fetch_file(url: str, path: Path, *, sha256: str) -> None:
         raise ConnectionError(
             f"{url} broke off ({error}); run again to go on where it stopped"
         ) from error
-    if (found := file_sha256(partial)) != sha256:
+    if (found := sha256(partial)) != pinned:
         partial.unlink()
         raise ValueError(
-            f"{path.name} from {url} has SHA-256 {found}, pinned is {sha256}; it was removed. "
+            f"{path.name} from {url} has SHA-256 {found}, pinned is {pinned}; it was removed. "
             "Run again; if it stays so, the mirror has changed and must not be used"
         )
     os.replace(partial, path)

@@ -8,11 +8,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from skmm.numerics.inputs import check_integer
 from skmm.numerics.streams import as_generator
+from skmm_study.storage.code import code_behind
+from skmm_study.storage.files import claim
+from skmm_study.storage.folder import keyed_folder
 from skmm_study.vision.cars import ANNOTATIONS, BOX, CLASS_NAMES, STANDIN_MARK
 from skmm_study.vision.matlab import write_mat
 
@@ -88,6 +92,31 @@ def write_standin(
     shutil.rmtree(base, ignore_errors=True)
     os.replace(partial, base)
     return base
+
+
+def standin_folder(cache: str | os.PathLike, *, rng: int, **counts: int) -> Path:
+    r"""Returns a data folder with a stand-in that is drawn once for all who ask for the same.
+
+    Args:
+        cache: holds the stand-ins, each under the key of all that its images depend on: the
+            arguments, the code that draws and the packages that it draws with.
+        rng: a seed; see `write_standin`.
+        **counts: further arguments of `write_standin`.
+
+    Returns:
+        The folder that holds ``stanford_cars/``, as `load_cars` takes it.
+
+    Raises:
+        ValueError: a count is out of range.
+    """
+    check_integer(rng, "rng", low=0, hint="a generator's state would be used up by the first call")
+    libraries = [np.__version__, PIL.__version__]
+    key = {"rng": rng, **counts, "code": code_behind(__name__), "libraries": libraries}
+    folder = keyed_folder(cache, "stand-in", key)
+    with claim(folder / "stand-in.lock", wait=True):
+        if not (folder / "stanford_cars").exists():
+            write_standin(folder, rng=rng, **counts)
+    return folder
 
 
 def _write_split(

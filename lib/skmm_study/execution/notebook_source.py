@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 
-from skmm_study.execution.files import sha256
+from skmm_study.storage.files import sha256
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

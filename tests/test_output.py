@@ -13,14 +13,14 @@ from PIL import Image
 
 import skmm
 import skmm_study
-from skmm_study.execution import provenance
 from skmm_study.figures.methods import STYLES
 from skmm_study.report.tables import markdown
+from skmm_study.storage import keys
 
 
 @pytest.fixture
-def study(project, monkeypatch):
-    """A study of the notebook ``01_toy``, opened where the notebook lies."""
+def output(project, monkeypatch):
+    """The output of the notebook ``01_toy``, opened where the notebook lies."""
     project.write_notebook("01_toy", parameters="seed = 0\nbudgets = [8, 16]")
     monkeypatch.chdir(project.notebooks)
     (project.root / "figures/01_toy/risk.png").unlink()
@@ -29,7 +29,7 @@ def study(project, monkeypatch):
 
 def open_study():
     values = {"seed": 7, "budgets": [8], "profile": "default", "unrelated": object()}
-    return skmm_study.Study("../figures/01_toy", parameters=values)
+    return skmm_study.OutputFolder("../figures/01_toy", parameters=values)
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def trials(rng):
     return frame
 
 
-def test_table_reads_back_to_the_bit(study, folder, trials):
+def test_table_reads_back_to_the_bit(output, folder, trials):
     """The CSV is the truth: what is returned equals what was written, and what lies on disk."""
-    back = study.save_table("risk", trials)
+    back = output.save_table("risk", trials)
     pd.testing.assert_frame_equal(back, trials, check_exact=True)
     content = (folder / "risk.csv").read_bytes()
     assert b"\r" not in content
-    study.save_table("again", back)
+    output.save_table("again", back)
     assert (folder / "again.csv").read_bytes() == content
 
 
@@ -71,23 +71,23 @@ def test_table_reads_back_to_the_bit(study, folder, trials):
         (pd.DataFrame({"n": [1], "solver_seconds": [0.1]}), "save_times"),
     ],
 )
-def test_table_must_be_tidy(study, folder, frame, message):
+def test_table_must_be_tidy(output, folder, frame, message):
     with pytest.raises(ValueError, match=message):
-        study.save_table("risk", frame)
+        output.save_table("risk", frame)
     assert not list(folder.iterdir())
 
 
-def test_times_have_files_of_their_own(study, folder):
-    study.save_times("selection", pd.DataFrame({"n": [8], "seconds": [0.25]}))
+def test_times_have_files_of_their_own(output, folder):
+    output.save_times("selection", pd.DataFrame({"n": [8], "seconds": [0.25]}))
     assert (folder / "times_selection.csv").read_text() == "n,seconds\n8,0.25\n"
     with pytest.raises(ValueError, match="ends with 'seconds'"):
-        study.save_times("selection", pd.DataFrame({"n": [8]}))
+        output.save_times("selection", pd.DataFrame({"n": [8]}))
 
 
 @pytest.mark.parametrize("name", ["Risk", "a/b", "../risk", "", "risk.final", "_risk"])
-def test_name_stays_in_the_folder(study, folder, name):
+def test_name_stays_in_the_folder(output, folder, name):
     with pytest.raises(ValueError, match="lower-case letters"):
-        study.save_markdown(name, "text")
+        output.save_markdown(name, "text")
     assert not list(folder.iterdir())
 
 
@@ -99,22 +99,22 @@ def draw(seed=0):
     return fig
 
 
-def test_figure_has_the_same_bytes_again(study, folder):
+def test_figure_has_the_same_bytes_again(output, folder):
     """Neither dates nor versions get into a figure; its data do."""
     kinds = ("png", "pdf")
     content = []
     for seed in (0, 0, 1):
-        study.save_figure("risk", draw(seed))
+        output.save_figure("risk", draw(seed))
         content.append([(folder / f"risk.{kind}").read_bytes() for kind in kinds])
     assert content[0] == content[1]
     assert all(one != other for one, other in zip(content[0], content[2], strict=True))
     assert not any(word in b"".join(content[0]) for word in (b"Matplotlib", b"CreationDate"))
 
 
-def test_figure_above_the_limit_is_kept_with_fewer_colors(study, folder, rng):
+def test_figure_above_the_limit_is_kept_with_fewer_colors(output, folder, rng):
     fig, ax = plt.subplots()
     ax.imshow(rng.random((160, 250)), cmap="PuOr")
-    study.save_figure("noise", fig)
+    output.save_figure("noise", fig)
     with Image.open(folder / "noise.png") as saved:
         assert saved.mode == "P"
         pixels = np.asarray(saved.convert("RGB"), dtype=int)
@@ -126,23 +126,23 @@ def test_figure_above_the_limit_is_kept_with_fewer_colors(study, folder, rng):
     assert gap.mean() < 2  # of 255 levels
 
 
-def test_large_figure_is_refused_and_nothing_written(study, folder, rng):
+def test_large_figure_is_refused_and_nothing_written(output, folder, rng):
     fig, ax = plt.subplots()
     ax.imshow(rng.random((600, 800)))
     with pytest.raises(ValueError, match=r"at most 200 kB, got \d+ kB at dpi=180; draw fewer"):
-        study.save_figure("noise", fig)
+        output.save_figure("noise", fig)
     with pytest.raises(ValueError, match="got dpi=300"):
-        study.save_figure("noise", fig, dpi=300)
+        output.save_figure("noise", fig, dpi=300)
     assert not list(folder.iterdir())
 
 
-def test_provenance_holds_what_the_results_depend_on(study, folder, project, trials):
+def test_provenance_holds_what_the_results_depend_on(output, folder, project, trials):
     """Declared parameters with the values in force, and digests that anyone can recompute."""
     data = project.root / "data" / "pool.bin"
     data.parent.mkdir()
     data.write_bytes(b"pool")
-    study.save_table("risk", trials)
-    study.close(data={"pool": "../data/pool.bin"})
+    output.save_table("risk", trials)
+    output.close(data={"pool": "../data/pool.bin"})
     text = (folder / "provenance.json").read_text()
     record = json.loads(text)
     assert record["notebook"]["name"] == "01_toy"
@@ -158,30 +158,30 @@ def test_provenance_holds_what_the_results_depend_on(study, folder, project, tri
     assert str(project.root) not in text
 
 
-def test_data_outside_the_project_leaves_no_path(study, folder, tmp_path):
+def test_data_outside_the_project_leaves_no_path(output, folder, tmp_path):
     (tmp_path / "pool.bin").write_bytes(b"pool")
-    study.close(data={"pool": tmp_path / "pool.bin"})
+    output.close(data={"pool": tmp_path / "pool.bin"})
     record = json.loads((folder / "provenance.json").read_text())
     assert record["data"]["pool"].keys() == {"sha256"}
 
 
 def test_absent_packages_have_no_version(monkeypatch):
-    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package"))
-    assert provenance.package_versions().keys() == {"python", "skmm", "numpy"}
+    monkeypatch.setattr(keys, "PACKAGES", ("numpy", "no-such-package"))
+    assert keys.package_versions().keys() == {"python", "skmm", "numpy"}
 
 
-def test_missing_data_is_an_error(study, folder):
+def test_missing_data_is_an_error(output, folder):
     with pytest.raises(ValueError, match=r"got 'pool': 'gone\.bin'"):
-        study.close(data={"pool": "gone.bin"})
+        output.close(data={"pool": "gone.bin"})
     assert not (folder / "provenance.json").exists()
 
 
-def test_folder_never_mixes_two_runs(study, folder):
+def test_folder_never_mixes_two_runs(output, folder):
     """Files of an earlier run go, except those told to keep; strangers and folders stay."""
-    study.save_markdown("old", "text")
-    study.save_markdown("kept", "text")
-    study.save_markdown("both", "first")
-    study.close()
+    output.save_markdown("old", "text")
+    output.save_markdown("kept", "text")
+    output.save_markdown("both", "first")
+    output.close()
     (folder / "notes.txt").touch()
     (folder / "raw").mkdir()
     again = open_study()
@@ -195,11 +195,11 @@ def test_folder_never_mixes_two_runs(study, folder):
     assert record["files"].keys() == {"both.md", "new.md"}
 
 
-def test_study_belongs_to_a_notebook_and_its_parameters(study):
+def test_study_belongs_to_a_notebook_and_its_parameters(output):
     with pytest.raises(ValueError, match=r"no 09_other\.ipynb in notebooks"):
-        skmm_study.Study("../figures/09_other", parameters={})
+        skmm_study.OutputFolder("../figures/09_other", parameters={})
     with pytest.raises(ValueError, match="got none for budgets, profile"):
-        skmm_study.Study("../figures/01_toy", parameters={"seed": 0})
+        skmm_study.OutputFolder("../figures/01_toy", parameters={"seed": 0})
 
 
 # Tables are drawn from tidy frames.
@@ -257,13 +257,13 @@ def test_table_refuses_unknown_knobs(known, knobs, message):
         skmm_study.markdown_table(known, **knobs)
 
 
-def test_frame_prints_as_it_stands(study, folder):
+def test_frame_prints_as_it_stands(output, folder):
     frame = pd.DataFrame({"name": ["a"], "n": [1000000], "risk": [1 / 3]})
-    shown = study.save_markdown("plain", frame)
+    shown = output.save_markdown("plain", frame)
     expected = "| name | n | risk |\n| --- | ---: | ---: |\n| a | 1000000 | 0.3333 |"
     assert shown.data == markdown(frame) == expected
     assert (folder / "plain.md").read_text() == expected + "\n"
-    assert study.save_markdown("titled", frame, title="All").data == f"All\n\n{expected}"
+    assert output.save_markdown("titled", frame, title="All").data == f"All\n\n{expected}"
     assert (folder / "titled.md").read_text() == f"All\n\n{expected}\n"
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skmm_study.execution.files import sha256, write_whole
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
 from skmm_study.execution.provenance import provenance
-from skmm_study.execution.source import code_digest, declared_parameters, read_notebook
 from skmm_study.report.tables import markdown
+from skmm_study.storage.files import sha256, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ PNG_LIMIT = 200_000
 _OURS = {".csv", ".md", ".png", ".pdf", ".json"}
 
 
-class Study:
+class OutputFolder:
     """Writes what a notebook finds to its own folder, so that the folder never mixes two runs.
 
     The tidy CSV is the truth, the figure and the Markdown table are drawn from it. The same run
@@ -35,10 +35,10 @@ class Study:
 
     .. code-block:: python
 
-        study = skmm_study.Study(out_dir, parameters=globals())
-        risk = study.save_table("risk", trials)
-        study.save_figure("risk", fig)
-        study.close()
+        output = skmm_study.OutputFolder(out_dir, parameters=globals())
+        risk = output.save_table("risk", trials)
+        output.save_figure("risk", fig)
+        output.close()
 
     Args:
         out_dir: the folder, named like the notebook: ``../figures/NN_name``. Created if missing.

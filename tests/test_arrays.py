@@ -3,12 +3,12 @@
 import json
 import multiprocessing
 import time
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from skmm_study.vision.cache import ArrayCache, code_version, read_array, write_array
+from skmm_study.storage.arrays import ArrayCache, read_array, write_array
+from skmm_study.storage.folder import cache_folder
 
 N, SHARD = 23, 5
 
@@ -66,13 +66,15 @@ def test_every_field_of_the_key_matters(cache, field):
 
 
 def test_the_order_of_the_key_does_not_matter(cache):
-    assert cache.home("x", KEY) == cache.home("x", dict(reversed(KEY.items())))
+    for key in (KEY, dict(reversed(KEY.items()))):
+        ask(cache, rows, key=key)
+    assert len(shards(cache)) == 5
 
 
 def test_the_key_lies_beside_the_array(cache):
     ask(cache, rows, key=KEY)
     (path,) = cache.folder.rglob("key.json")
-    assert json.loads(path.read_text()) == KEY
+    assert json.loads(path.read_text()) == KEY | {"N": N, "shard": SHARD}
 
 
 def test_an_interrupted_run_goes_on_with_the_first_missing_shard(cache):
@@ -185,19 +187,13 @@ def test_a_killed_process_holds_nobody_up(tmp_path):
     np.testing.assert_array_equal(ask(ArrayCache(tmp_path / "c"), rows), rows(0, N))
 
 
-def module(tmp_path, monkeypatch, source):
-    path = tmp_path / "code.py"
-    path.write_text(source)
-    made = ModuleType("code_under_test")
-    made.__file__ = str(path)
-    monkeypatch.setattr("inspect.getsource", lambda module: path.read_text())
-    return code_version(made)
-
-
-def test_code_version_follows_code_not_words(tmp_path, monkeypatch):
-    plain = module(tmp_path, monkeypatch, "A = 1\ndef f(x):\n    return x + A\n")
-    words = '"""Module."""\nA = 1\n"""One."""\n'
-    words += 'def f(x):\n    """Adds."""\n    # why\n    return x + A\n'
-    assert module(tmp_path, monkeypatch, words) == plain
-    assert module(tmp_path, monkeypatch, "A = 1\ndef f(x):\n    return x - A\n") != plain
-    assert module(tmp_path, monkeypatch, "A = '1'\ndef f(x):\n    return x + A\n") != plain
+def test_caches_go_where_they_are_told_and_else_to_the_users(monkeypatch, tmp_path):
+    """Never into the installation: neither beside the package nor below the interpreter."""
+    assert cache_folder(tmp_path / "argument") == tmp_path / "argument"
+    monkeypatch.setenv("SKMM_CACHE", str(tmp_path / "setting"))
+    assert cache_folder() == tmp_path / "setting"
+    monkeypatch.delenv("SKMM_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder().is_relative_to(tmp_path)
+    assert cache_folder().name == "skmm"

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import fcntl
 import hashlib
-import inspect
 import io
-import json
-import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer
+from skmm_study.storage.files import claim, write_whole
+from skmm_study.storage.folder import keyed_folder
 
 CHECKSUM_BYTES = 32
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, as ``sha256sum`` prints it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def code_version(*modules: ModuleType) -> str:
-    """SHA-256 of what ``modules`` do: their syntax without comments and docstrings.
-
-    Strings that document an attribute, below it, are docstrings too.
-    """
-    total = hashlib.sha256()
-    for module in modules:
-        tree = ast.parse(inspect.getsource(module))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-                node.body = [part for part in node.body if not _is_text(part)]
-        total.update(ast.dump(tree).encode())
-    return total.hexdigest()
-
-
-def _is_text(part: ast.stmt) -> bool:
-    if not isinstance(part, ast.Expr) or not isinstance(part.value, ast.Constant):
-        return False
-    return isinstance(part.value.value, str)
 
 
 def write_array(path: Path, array: NDArray) -> None:
@@ -56,18 +25,7 @@ def write_array(path: Path, array: NDArray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     payload = buffer.getvalue()
-    write_bytes(path, payload + hashlib.sha256(payload).digest())
-
-
-def write_bytes(path: Path, payload: bytes) -> None:
-    """Replaces ``path`` by ``payload`` in one step that a crash cannot split."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, payload + hashlib.sha256(payload).digest())
 
 
 def read_array(path: Path) -> NDArray:
@@ -93,7 +51,7 @@ class ArrayCache:
 
     An array of N rows is kept as shards. A finished shard is durable: an interrupted run goes on
     with the first missing one, and two processes that want the same array share the work, each
-    shard claimed by a lock that ends with its holder. POSIX only.
+    shard claimed by a lock that ends with its holder.
 
     Attributes:
         folder: where the arrays lie; made when first needed.
@@ -101,18 +59,13 @@ class ArrayCache:
 
     folder: Path
 
-    def home(self, name: str, key: dict) -> Path:
-        """The folder of one array: its name and the hash of its key."""
-        canonical = json.dumps(key, sort_keys=True, separators=(",", ":"))
-        return Path(self.folder) / f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:20]}"
-
     def rows(
         self,
         compute: Callable[[int, int], NDArray],
         N: int,
         *,
         name: str,
-        key: dict,
+        key: Mapping[str, Any],
         shard: int = 512,
         report: Callable[[int], None] = lambda rows: None,
     ) -> NDArray:
@@ -135,9 +88,7 @@ class ArrayCache:
         """
         check_integer(N, "N", low=1, hint="an array of no rows needs no cache")
         check_integer(shard, "shard", low=1, hint="a few hundred rows a file is usual")
-        home = self.home(name, {**key, "shard": shard, "N": N})
-        if not (home / "key.json").exists():
-            write_bytes(home / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+        home = keyed_folder(self.folder, name, {**key, "shard": shard, "N": N})
         starts = list(range(0, N, shard))
         parts: dict[int, NDArray] = {}
         wait = False
@@ -159,7 +110,7 @@ def _shard(path: Path, compute, start: int, stop: int, *, wait: bool) -> NDArray
     """Reads one shard or makes it; ``None`` if another process holds it and ``wait`` is false."""
     if (part := _finished(path)) is not None:
         return part
-    with _claim(path.with_suffix(".lock"), wait=wait) as mine:
+    with claim(path.with_suffix(".lock"), wait=wait) as mine:
         if not mine:
             return None
         if (part := _finished(path)) is not None:
@@ -183,19 +134,3 @@ def _finished(path: Path) -> NDArray | None:
         warnings.warn(f"{error}; making it again now", RuntimeWarning, stacklevel=4)
         path.unlink(missing_ok=True)
         return None
-
-
-@contextmanager
-def _claim(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Holds the lock file ``path`` for this block; the kernel frees it if the process dies."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            # Whoever still waits on this file finds the shard finished, so it can go.
-            path.unlink(missing_ok=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 IDENTICAL, ROUNDED, OTHER = "identical", "equal to rounding", "other subsets"
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-7
+"""Of equal subsets, ill-conditioned results differ by up to 4e-8 between kernels, as measured."""
 _SMALL = 1e-4
 
 
@@ -32,7 +33,7 @@ def compare_tables(committed: bytes, fresh: bytes) -> Comparison:
 
     Numbers a and b agree up to rounding if
 
-    .. math:: |a - b| \le 10^{-9} \max(|a|, |b|, 10^{-4} s),
+    .. math:: |a - b| \le 10^{-7} \max(|a|, |b|, 10^{-4} s),
 
     with s the median size of the column's numbers other than zero: far below it they are often what
     is left where large ones cancel. Whatever is not a number must be the same text.

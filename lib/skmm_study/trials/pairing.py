@@ -1,4 +1,4 @@
-"""What pairs the trials of one seed: all methods and budgets are evaluated with the same numbers."""
+"""What pairs the trials of one seed: all methods and budgets are evaluated alike."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from skmm import select
+from skmm.numerics.ties import first_largest
 from skmm.selection.selectors import Pool
 from skmm.selection.selectors.cholesky import pivoted_cholesky
 from skmm.selection.selectors.clusters import _spread
 from skmm.selection.selectors.kernel import LinearKernel
 from skmm.selection.selectors.leverage import leverage_scores, ridge_leverage_scores
-from skmm.selection.selectors.ranking import first_largest, largest
+from skmm.selection.selectors.ranking import largest
 from skmm.spectrum import intrinsic_dimension
 
 SHAPES = [(40, 6), (12, 30)]

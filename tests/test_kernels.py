@@ -17,9 +17,6 @@ import pytest
 from skmm_study import gaussian_mixture
 from test_selectors import VARIANTS, signals
 
-NOT_YET = {"skmm"}
-"""Methods that are not held to it yet."""
-
 KERNELS = ("Haswell", "SkylakeX", "Nehalem")
 """With registers of 256 and of 512 bits and fused multiplication, and with neither of them."""
 
@@ -71,7 +68,6 @@ def pools():
 
 
 POOLS = pools()
-TABLE = [variant for variant in VARIANTS if variant[0] not in NOT_YET]
 
 
 def jobs():
@@ -82,7 +78,7 @@ def jobs():
             n,
             {"method": method, **signals(method, len(G)), **knobs},
         )
-        for method, knobs in TABLE
+        for method, knobs in VARIANTS
         for pool, G in POOLS.items()
         for n in (5, len(G) // 3)
     }

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_integer, check_rows
 from skmm.numerics.threads import large_product, one_thread
-from skmm.numerics.ties import first_least
+from skmm.numerics.ties import first_largest
 
 _EQUAL = 1e-11
 """Eigenvalues this close, in units of the largest, are one: rounding mixes their eigenvectors."""
@@ -163,7 +163,7 @@ def _canonical(basis: NDArray[np.float64]) -> NDArray[np.float64]:
     chosen = np.empty((len(left), len(left)))
     for j in range(len(left)):
         lengths = np.einsum("ij,ij->j", left, left)
-        pivot = left[:, first_least(-lengths)]
+        pivot = left[:, first_largest(lengths)]
         chosen[:, j] = pivot / np.linalg.norm(pivot)
         left -= np.outer(chosen[:, j], chosen[:, j] @ left)
     return basis @ chosen

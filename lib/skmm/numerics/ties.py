@@ -22,6 +22,11 @@ def first_least(scores: NDArray[np.float64], tolerance: float = TIE) -> int:
     return int(np.argmax(scores <= scores.min() + tolerance))
 
 
+def first_largest(scores: NDArray[np.float64], tolerance: float = TIE) -> int:
+    """Returns the first flat index whose score is the largest, up to ``tolerance``."""
+    return int(np.argmax(scores >= scores.max() - tolerance))
+
+
 def least(scores: NDArray[np.float64], size: int, tolerance: float = TIE) -> NDArray[np.intp]:
     """Returns the indices of the ``size`` least scores, ascending; of equals, the first.
 

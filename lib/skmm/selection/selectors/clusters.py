@@ -7,9 +7,9 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.numerics.blocks import blocks
+from skmm.numerics.ties import first_largest
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import first_largest
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

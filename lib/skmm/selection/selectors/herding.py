@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.ties import first_largest
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import first_largest
 
 Scores = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 

@@ -15,15 +15,6 @@ def rounding_share(terms: int) -> float:
     return (64.0 + 8.0 * np.sqrt(terms)) * float(np.finfo(np.float64).eps)
 
 
-def first_largest(scores: NDArray[np.float64], tolerance: float) -> int:
-    """Returns the first index whose score is the largest, up to ``tolerance``.
-
-    Equal rows may differ in the last bits of their scores, by the order in which a BLAS sums them;
-    the tolerance makes the lowest index win all the same.
-    """
-    return int(np.argmax(scores >= scores.max() - tolerance))
-
-
 def largest(
     scores: NDArray[np.float64], n: int, *, tolerance: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:

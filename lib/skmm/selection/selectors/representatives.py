@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from skmm.numerics.inputs import check_positive
+from skmm.numerics.ties import first_largest
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import first_largest, rounding_share
+from skmm.selection.selectors.ranking import rounding_share
 
 _CANDIDATES = 256
 """Columns of distances held at a time."""

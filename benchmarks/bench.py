@@ -1,7 +1,8 @@
-"""Times the whole selection against the published recipe, and the sketches against a memory copy.
+"""Times selections against the published recipe and a matrix product, and sketches against a copy.
 
-Both sides run in this process with the same threads: OMP_NUM_THREADS if it is set, else all cores.
-Run as ``python benchmarks/bench.py --out figures/bench``; takes one to two minutes.
+All sides of a ratio run in this process, one after the other, with the same threads unless their
+number is what is compared. Run as ``python benchmarks/bench.py --out figures/bench``; takes three
+to five minutes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from skmm.matching.program import match_moments, moment_shares
-from skmm.matching.recipe import adam_clip_renormalise, unscaled_objective
-from skmm.rounding.exchange import round_by_sampling
+from skmm.matching.recipe import adam_clip_renormalise
+from skmm.rounding.sampling import round_by_sampling
 from skmm.selection.select import select
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
 from skmm_study.pools.synthetic import table1_mixture
+from skmm_study.theory.objective import unscaled_objective
+from skmm_study.vision.compact import load_cars_features
 
 N_SELECTED, SKETCH_SIZE = 80, 32
+CRITERIA = ("auto", "combined", "full", "fourth", "v-optimal", "diagonal")
 SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]
 FIELDS = ["part", "name", "N", "r", "m", "dtype", "seconds", "repeats", "quantity", "value"]
 THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
@@ -53,7 +58,7 @@ def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
 
     def published_selection():
         sketched = SKETCHES["gaussian"].draw(G.shape[1], m, rng=0)(G)
-        relaxed = adam_clip_renormalise(sketched, Spectrum.of(sketched), n)
+        relaxed = adam_clip_renormalise(sketched, Spectrum.of(sketched), n, rng=0)
         return relaxed, round_by_sampling(relaxed.s, n, rng=0)
 
     def select_here():
@@ -66,7 +71,7 @@ def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
     ours, _ = timed(select_here, 15)
     ours_solver, relaxed = timed(solve_here, 15)
     published, (theirs, _) = timed(published_selection, recipe_repeats)
-    solver, _ = timed(lambda: adam_clip_renormalise(rows, spectrum, n), 1)
+    solver, _ = timed(lambda: adam_clip_renormalise(rows, spectrum, n, rng=0), 1)
     times = [
         ("whole selection", ours, 15, published, recipe_repeats),
         ("solver alone", ours_solver, 15, solver, 1),
@@ -91,23 +96,61 @@ def bench_selection(recipe_repeats: int) -> list[dict[str, Any]]:
     return [{"part": "selection", **size, **row} for row in table]
 
 
-def bench_full_match() -> list[dict[str, Any]]:
-    """Times matching the whole second moment of a large pool, and its peak of memory."""
-    N, m, n = 16_000, 256, 2000
+def flat_pool(N: int, m: int) -> np.ndarray:
+    """Rows with a decaying spectrum and of unequal length."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((N, m)) * np.exp(-np.arange(m) / 60)
-    rows *= np.exp(0.4 * rng.standard_normal((N, 1)))
-    match = partial(select, rows, n, criterion="full", rng=0)
-    seconds, _ = timed(match, 1)
+    return rows * np.exp(0.4 * rng.standard_normal((N, 1)))
+
+
+def bench_threads() -> list[dict[str, Any]]:
+    """Times every criterion with the caller's default threads, and limited to one and to two."""
+    table = []
+    for N, m, n in [(2000, 512, 80), (2000, 512, 384), (16_000, 256, 500)]:
+        rows = flat_pool(N, m)
+        for criterion in CRITERIA:
+            call = partial(select, rows, n, criterion=criterion, rng=0)
+            seconds = {"default": timed(call, 3)[0]}
+            for threads in (1, 2):
+                with threadpool_limits(limits=threads):
+                    seconds[threads] = timed(call, 3)[0]
+            ratio = seconds["default"] / min(seconds[1], seconds[2])
+            row = {"part": "threads", "name": criterion, "N": N, "r": m, "m": m, "dtype": "float64"}
+            row |= {"seconds": seconds["default"], "repeats": 3, "value": ratio}
+            table.append(row | {"quantity": f"n = {n}: over the best of one and two threads"})
+    return table
+
+
+def bench_criteria() -> list[dict[str, Any]]:
+    """Times the combined match against the full one, and the fourth against one matrix product."""
+    table = []
+    for N, m, n in [(2000, 512, 80), (16_000, 256, 2000)]:
+        rows = flat_pool(N, m)
+        full, _ = timed(partial(select, rows, n, criterion="full", rng=0), 3)
+        combined, _ = timed(partial(select, rows, n, criterion="combined", rng=0), 3)
+        row = {"part": "criteria", "name": "combined", "N": N, "r": m, "m": m, "dtype": "float64"}
+        row |= {"seconds": combined, "repeats": 3, "value": combined / full}
+        table.append(row | {"quantity": f"n = {n}: over full"})
+    cars = load_cars_features().pool.astype(np.float64)
+    N, r = cars.shape
+    product, _ = timed(lambda: cars @ cars.T, 3)
+    fourth, _ = timed(partial(select, cars, 1000, m=r, criterion="fourth", rng=0), 3)
+    row = {"part": "criteria", "name": "fourth", "N": N, "r": r, "m": r, "dtype": "float64"}
+    row |= {"seconds": fourth, "repeats": 3, "value": fourth / product}
+    return [*table, row | {"quantity": "n = 1000: over one product of the rows with themselves"}]
+
+
+def bench_memory() -> list[dict[str, Any]]:
+    """Measures the peak of memory of matching the whole second moment of a large pool."""
+    N, m, n = 16_000, 256, 2000
+    rows = flat_pool(N, m)
     tracemalloc.start()
-    match()
+    select(rows, n, criterion="full", rng=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    size = {"part": "full match", "name": "skmm", "N": N, "r": m, "m": m, "dtype": "float64"}
-    arrays = {"quantity": "arrays N x m at the peak, the rows included"}
+    size = {"part": "memory", "name": "full", "N": N, "r": m, "m": m, "dtype": "float64"}
     return [
-        {**size, "seconds": seconds, "repeats": 1, "quantity": "s, n = 2000", "value": seconds},
-        {**size, **arrays, "value": 1 + peak / rows.nbytes},
+        {**size, "quantity": "arrays N x m, the rows included", "value": 1 + peak / rows.nbytes}
     ]
 
 
@@ -142,7 +185,8 @@ def main() -> None:
     facts = {"cores": os.cpu_count(), "threads": THREADS, "numpy": np.__version__}
     facts["torch"] = torch.__version__
     print(", ".join(f"{name} {value}" for name, value in facts.items()), "\n")
-    table = bench_selection(options.recipe_repeats) + bench_full_match() + bench_sketches()
+    table = bench_selection(options.recipe_repeats) + bench_criteria() + bench_threads()
+    table += bench_memory() + bench_sketches()
     for row in table:
         seconds = f"{row['seconds'] * 1e3:10.1f} ms" if "seconds" in row else " " * 13
         shape = f"{row['N']} x {row['r']} -> {row['m']}"

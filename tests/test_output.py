@@ -13,7 +13,7 @@ from PIL import Image
 
 import skmm
 import skmm_study
-from skmm_study.figures.methods import STYLES
+from skmm_study.figures.methods import LOOKS
 from skmm_study.report.tables import markdown
 from skmm_study.storage import keys
 
@@ -279,7 +279,7 @@ def looks(names):
 def test_each_selector_has_a_look_and_a_name_of_its_own():
     """No two share all of colour, marker and line, and none gets by with a spare look."""
     names = sorted(skmm.SELECTORS)
-    assert set(names) <= STYLES.keys()
+    assert set(names) <= LOOKS.keys()
     assert (
         len(set(looks(names)))
         == len({skmm_study.method_label(name) for name in names})

@@ -114,7 +114,7 @@ def select(
         n: Budget, in ``1..N``.
         method: One of `skmm.SELECTORS`.
         rng: Seed or generator; the same seed gives the same subset on any run, for any number of
-            threads and any processor.
+            threads and any processor. A seed is ``skmm.as_generator(seed, "select")``.
         m: Sketch size. Unless told, ``min(r, 512)``: rows of at most 512 entries are not sketched.
             Time and memory grow as ``N m``; m should be a small multiple of the intrinsic
             dimension that the certificate tells.

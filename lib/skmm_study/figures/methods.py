@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from skmm.selection.selectors import SELECTORS
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,8 @@ class MethodStyle:
     line: str = "-"
 
 
-# Seaborn's colour-blind-safe palette; markers and lines tell methods apart in grey print. Methods
-# that look at features alone have solid lines, those that need more than features dashed ones.
-_LOOKS = {
+# Seaborn's colour-blind-safe palette; markers and lines tell methods apart in grey print.
+LOOKS = {
     "skmm": ("#D55E00", "o"),
     "skmm_paper": ("#882255", "p"),
     "uniform": ("#949494", "s"),
@@ -43,12 +41,7 @@ _LOOKS = {
     "margin": ("#FBAFE4", "v"),
     "least_confidence": ("#000000", "^"),
 }
-
-STYLES = {
-    name: MethodStyle(SELECTORS[name].label, *look, "--" if SELECTORS[name].needs else "-")
-    for name, look in _LOOKS.items()
-}
-"""The methods of the library by name; their labels are in the registry."""
+"""Colour and marker of the methods of the library, by name; their labels are in the registry."""
 
 MAPS = {
     "gaussian": MethodStyle("Gaussian", "#0173B2", "o"),
@@ -65,28 +58,40 @@ _CRITERIA = {
     "SkMM, full": MethodStyle("SkMM, full", "#F2A477", "D", ":"),
 }
 
-_KNOWN = STYLES | MAPS | _CRITERIA
+_OTHERS = MAPS | _CRITERIA
 _SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D"), ("#000000", "v")]
 
 
 def method_label(name: object) -> str:
     """Returns the display name of a method, any other value as it prints."""
-    if name in SELECTORS:
-        return SELECTORS[name].label
-    return _KNOWN[name].label if name in _KNOWN else str(name)
+    if name in _OTHERS:
+        return _OTHERS[name].label
+    # Imported here: a notebook that draws need not run again whenever a selector changes.
+    from skmm.selection.selectors import SELECTORS
+
+    return SELECTORS[name].label if name in SELECTORS else str(name)
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Returns a style for each of ``names``; those unknown here get spare ones in turn.
 
-    Spare colours that no other of ``names`` has come first.
+    Methods that look at features alone have solid lines, those that need more dashed ones. Spare
+    colours that no other of ``names`` has come first.
     """
     names = list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in _KNOWN]
-    taken = {_KNOWN[name].color for name in names if name in _KNOWN}
-    looks = sorted(_SPARE, key=lambda look: look[0] in taken)
-    spare = {
-        name: MethodStyle(method_label(name), *looks[k % len(looks)], ":")
-        for k, name in enumerate(unknown)
+    styles = {name: _style(name) for name in names}
+    taken = {style.color for style in styles.values() if style is not None}
+    looks = itertools.cycle(sorted(_SPARE, key=lambda look: look[0] in taken))
+    return {
+        name: MethodStyle(method_label(name), *next(looks), ":") if style is None else style
+        for name, style in styles.items()
     }
-    return {name: _KNOWN.get(name) or spare[name] for name in names}
+
+
+def _style(name: str) -> MethodStyle | None:
+    if name not in LOOKS:
+        return _OTHERS.get(name)
+    from skmm.selection.selectors import SELECTORS
+
+    one = SELECTORS[name]
+    return MethodStyle(one.label, *LOOKS[name], "--" if one.needs else "-")

@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from skmm.numerics.inputs import check_choice
-from skmm_study.figures.methods import STYLES, method_styles
+from skmm_study.figures.methods import LOOKS, method_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def set_style() -> None:
     mpl.rcdefaults()
     mpl.rcParams.update(_LOOK)
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(
-        color=dict.fromkeys(style.color for style in STYLES.values())
+        color=dict.fromkeys(color for color, _ in LOOKS.values())
     )
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -36,10 +37,13 @@ def package_versions() -> dict[str, str]:
 def kernels() -> list[str]:
     """Names the kernels that linear algebra runs on, such as ``openblas Haswell``.
 
-    They differ between processors, and by ``OPENBLAS_CORETYPE``, and round differently.
+    They differ between processors, and by ``OPENBLAS_CORETYPE``, and round differently. Other
+    packages may bring a BLAS of their own, and load it sooner or later: only that of NumPy and
+    SciPy counts, where it can be told apart.
     """
-    loaded = (info for info in threadpool_info() if info["user_api"] == "blas")
-    return sorted({f"{info['internal_api']} {info.get('architecture', '')}" for info in loaded})
+    loaded = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    ours = [x for x in loaded if {"numpy.libs", "scipy.libs"} & set(Path(x["filepath"]).parts)]
+    return sorted({f"{x['internal_api']} {x.get('architecture', '')}" for x in ours or loaded})
 
 
 def arithmetic() -> dict[str, Any]:

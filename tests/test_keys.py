@@ -272,3 +272,11 @@ def test_classes_of_a_notebook_are_known_by_what_they_do():
         return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
     assert printed(2, 0) == printed(2, 1) != printed(3, 0)
+
+
+def test_kernels_are_those_of_numpy_and_scipy():
+    """A package that brings a BLAS of its own, loaded or not yet, changes no key."""
+    program = "from skmm_study.storage.keys import kernels; before = kernels(); import scs"
+    program += "; print(before == kernels() != [])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -220,11 +219,3 @@ def column(*cells):
 def test_rounding_is_told_from_other_results(before, now, verdict):
     """In both directions alike, but for the scale, which is the committed column's."""
     assert compare_tables(column(*before), column(*now)).verdict == verdict
-
-
-def test_kernels_are_those_of_numpy_and_scipy():
-    """A package that brings a BLAS of its own, loaded or not yet, changes no key."""
-    program = "from skmm_study.storage.keys import kernels; before = kernels(); import scs"
-    program += "; print(before == kernels() != [])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.strip() == "True", done.stderr

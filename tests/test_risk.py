@@ -109,7 +109,7 @@ def test_v_optimality_is_the_risk_without_a_penalty():
     seen = RidgeRisk.of(G).on(S)
     split = seen.excess_risk(G @ theta, noise_variance=0.3, alphas=0.0)
     dense = 0.3 / 25 * np.trace(G.T @ G / 60 @ np.linalg.inv(G[S].T @ G[S] / 25))
-    np.testing.assert_allclose(seen.v_optimality(noise_variance=0.3), dense)
+    np.testing.assert_allclose(seen.risk_without_penalty(noise_variance=0.3), dense)
     np.testing.assert_allclose(split.variance, dense)
     np.testing.assert_allclose(split.bias, 0, atol=1e-20)
 
@@ -117,13 +117,13 @@ def test_v_optimality_is_the_risk_without_a_penalty():
 def test_v_optimality_of_the_whole_pool_is_the_dimension():
     """S = all: tr(Σ Σ⁻¹) = r, so the value is σ² r / N."""
     G, _, _ = design(60, 8, 25)
-    value = RidgeRisk.of(G).on(np.arange(60)).v_optimality(noise_variance=2.0)
+    value = RidgeRisk.of(G).on(np.arange(60)).risk_without_penalty(noise_variance=2.0)
     np.testing.assert_allclose(value, 2 * 8 / 60)
 
 
 def test_v_optimality_is_infinite_where_a_direction_is_missed():
     G, S, _ = design(60, 20, 9)
-    assert RidgeRisk.of(G).on(S).v_optimality(noise_variance=1.0) == np.inf
+    assert RidgeRisk.of(G).on(S).risk_without_penalty(noise_variance=1.0) == np.inf
 
 
 def test_bound_equals_the_dense_formula(case):
@@ -178,7 +178,7 @@ def test_bad_scales_are_named(value):
     with pytest.raises(ValueError, match="noise_variance must be"):
         seen.excess_risk(np.ones(40), noise_variance=value)
     with pytest.raises(ValueError, match="noise_variance must be"):
-        seen.v_optimality(noise_variance=value)
+        seen.risk_without_penalty(noise_variance=value)
     with pytest.raises(ValueError, match="theta_norm must be"):
         seen.theorem_2_2(noise_variance=1.0, theta_norm=value)
 

@@ -194,11 +194,13 @@ class SubsetRisk:
         left_out = np.maximum(self.trace - np.cumsum(self.exposure), 0)
         return RiskSplit(np.arange(1, len(variance) + 1), variance, 2 * left_out * theta_norm**2)
 
-    def v_optimality(self, *, noise_variance: float) -> float:
-        r"""Returns the price of variance, :math:`\sigma^2\,\mathrm{tr}(\Sigma\Sigma_S^{-1})/n`.
+    def risk_without_penalty(self, *, noise_variance: float) -> float:
+        r"""Returns the expected excess risk without a penalty.
 
-        It is the expected excess risk without a penalty where the selection spans the pool, and
-        infinite where it does not (to 1e-8 of the pool's energy).
+        .. math:: \frac{\sigma^2}{n}\,\mathrm{tr}(\Sigma\Sigma_S^{-1})
+
+        The price of variance alone; infinite where the selection does not span the pool (to 1e-8
+        of the pool's energy).
         """
         noise_variance = check_positive(noise_variance, "noise_variance", hint="it scales variance")
         if self.trace - self.exposure.sum() > 1e-8 * self.trace:

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
 from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
@@ -23,6 +23,22 @@ CRITERIA = {
     "both-moments": lambda G, n: SecondMoment(G, n, mean=True),
     "sum": lambda G, n: Combination(
         [(1.0, CRITERIA["v-optimality"](G, n)), (0.2, SecondMoment(G, n))]
+    ),
+}
+
+
+def coverage_in_blocks(G, n):
+    """Coverage as it is beyond the limit of what is held."""
+    criterion = Coverage(G, n, sigma=1.5)
+    criterion._holds = False
+    return criterion
+
+
+CRITERIA |= {
+    "coverage": lambda G, n: Coverage(G, n, sigma=1.5),
+    "coverage-in-blocks": coverage_in_blocks,
+    "coverage-and-moment": lambda G, n: Combination(
+        [(1.0, Coverage(G, n)), (0.3, SecondMoment(G, n))]
     ),
 }
 

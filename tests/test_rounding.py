@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
+from skmm.numerics.gaussian import GaussianKernel
 from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
@@ -27,16 +29,17 @@ CRITERIA = {
 }
 
 
-def coverage_in_blocks(G, n):
-    """Coverage as it is beyond the limit of what is held."""
-    criterion = Coverage(G, n, sigma=1.5)
-    criterion._holds = False
+def coverage_of_large(G, n, *, holds):
+    """Coverage as it is where the kernel has no room, and the subset's rows perhaps neither."""
+    criterion = Coverage.of(GaussianKernel(G, 1.5, hold=False), n)
+    criterion._holds = holds
     return criterion
 
 
 CRITERIA |= {
     "coverage": lambda G, n: Coverage(G, n, sigma=1.5),
-    "coverage-in-blocks": coverage_in_blocks,
+    "coverage-of-rows": partial(coverage_of_large, holds=True),
+    "coverage-in-blocks": partial(coverage_of_large, holds=False),
     "coverage-and-moment": lambda G, n: Combination(
         [(1.0, Coverage(G, n)), (0.3, SecondMoment(G, n))]
     ),

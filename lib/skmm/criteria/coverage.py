@@ -30,11 +30,12 @@ class Coverage(Medoids):
     rank at which a sample first meets the draw has a known law. No draw is made.
 
     To start costs O(N² m), a swap O(N m c) with c, a few N/n, the samples whose nearest changes.
-    The N×N kernel is never held. The subset's similarities to the pool, and as many sums that tell
-    all ``n (N - n)`` swaps without a product, are held where each are no more than the rows'
-    entries or 256 MB. Beyond, both are made in blocks when asked for: swaps are as exact, a pass
-    over all of them costs O(N² m). A shortlist holds the similarities of its candidates to the
-    whole pool, and lasts until the pool's next swap.
+    Pools of up to 11,585 rows have the kernel itself held, in at most 512 MB: then a swap costs no
+    product. Of larger ones, the subset's similarities to the pool are held if they are no more
+    numbers than the rows have or 256 MB take, and so are, in either case, as many sums that tell
+    all ``n (N - n)`` swaps at once. Beyond, both are made in blocks when asked for: swaps are as
+    exact, a pass over all of them costs O(N² m). A shortlist holds the similarities of its
+    candidates to the whole pool, and lasts until the pool's next swap.
 
     Args:
         rows: Rows, shape ``[N, m]``; of unit norm unless their lengths are to count.
@@ -61,9 +62,19 @@ class Coverage(Medoids):
     """
 
     def __init__(self, rows: Floats, n: int, *, sigma: float = 1.0):
-        self._kernel = GaussianKernel(rows, sigma)
-        self._holds = n * self._kernel.N <= self._kernel.limit
-        missed = _missed_by_uniform(self._kernel, n)
+        self._take(GaussianKernel(rows, sigma), n)
+
+    @classmethod
+    def of(cls, kernel: GaussianKernel, n: int) -> Coverage:
+        """Returns the criterion of a kernel that is at hand."""
+        criterion = object.__new__(cls)
+        criterion._take(kernel, n)
+        return criterion
+
+    def _take(self, kernel: GaussianKernel, n: int) -> None:
+        self._kernel = kernel
+        self._holds = n * kernel.N <= kernel.limit
+        missed = _missed_by_uniform(kernel, n)
         self._unit = 1.0 / missed if missed > _COVERED else 0.0
         self._line = np.arange(n)
 
@@ -75,7 +86,8 @@ class Coverage(Medoids):
         self._members = np.array(indices, dtype=np.intp)
         self._place = np.zeros(N, dtype=np.intp)
         self._place[indices] = self._line
-        self._held = self._kernel.rows(self._members) if self._holds else None
+        held = self._holds and not self._kernel.holds
+        self._held = self._kernel.rows(self._members) if held else None
         self._gain = np.zeros(N)
         self._cross = np.zeros((n, N)) if self._holds else None
         self._nearest = self._find(np.arange(N))

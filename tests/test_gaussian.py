@@ -118,6 +118,22 @@ def test_coverage_of_what_any_subset_covers_is_nothing():
     assert not coverage.swap_changes(np.array([0, 1]), np.array([2, 3])).any()
 
 
+def test_a_shortlist_may_start_anew_and_be_cut_short_again(rng):
+    """What it tells is what the pool tells of the same subset."""
+    whole = Coverage(unit(draw(rng, 40, 5)), 6)
+    whole.start(np.arange(6))
+    rows = np.array([2, 4, 5, 9, 20, 30, 33])
+    part = whole.restrict(rows)
+    part.start(np.array([1, 3, 6]))  # of the pool: 4, 9 and 33 beside 0, 1 and 3
+    least = part.restrict(np.array([1, 6, 0, 5]))
+    whole.start(np.array([0, 1, 3, 4, 9, 33]))
+    expected = whole.swap_changes(np.array([4, 33]), np.array([2, 30]))
+    np.testing.assert_allclose(
+        least.swap_changes(np.array([0, 1]), np.array([2, 3])), expected, atol=1e-12
+    )
+    assert part.value() == pytest.approx(whole.value(), rel=1e-12)
+
+
 @pytest.mark.parametrize("sigma", [0.0, np.nan, "wide"])
 def test_bad_widths_are_named(sigma):
     with pytest.raises(ValueError, match="sigma must be a finite number above 0"):

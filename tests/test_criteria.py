@@ -7,6 +7,7 @@ import pytest
 
 from skmm.criteria import (
     Combination,
+    Coverage,
     DiagonalShortfall,
     FourthMoment,
     SecondMoment,
@@ -24,6 +25,7 @@ MAKERS = {
     "full": lambda X, n: SecondMoment(X, n),
     "full, mean": lambda X, n: SecondMoment(X, n, mean=True),
     "fourth": lambda X, n: FourthMoment(X, n),
+    "coverage": lambda X, n: Coverage(X, n, sigma=1.5),
     "combined": lambda X, n: Combination([(1.0, SecondMoment(X, n)), (0.5, VOptimality(X, n))]),
 }
 

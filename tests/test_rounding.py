@@ -2,13 +2,15 @@
 
 import warnings
 from collections import Counter
+from functools import partial
 from itertools import permutations
 
 import numpy as np
 import pytest
 
-from skmm.criteria import Combination, DiagonalShortfall, SecondMoment, VOptimality
+from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
+from skmm.numerics.gaussian import GaussianKernel
 from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
@@ -23,6 +25,23 @@ CRITERIA = {
     "both-moments": lambda G, n: SecondMoment(G, n, mean=True),
     "sum": lambda G, n: Combination(
         [(1.0, CRITERIA["v-optimality"](G, n)), (0.2, SecondMoment(G, n))]
+    ),
+}
+
+
+def coverage_of_large(G, n, *, holds):
+    """Coverage as it is where the kernel has no room, and the subset's rows perhaps neither."""
+    criterion = Coverage.of(GaussianKernel(G, 1.5, hold=False), n)
+    criterion._holds = holds
+    return criterion
+
+
+CRITERIA |= {
+    "coverage": lambda G, n: Coverage(G, n, sigma=1.5),
+    "coverage-of-rows": partial(coverage_of_large, holds=True),
+    "coverage-in-blocks": partial(coverage_of_large, holds=False),
+    "coverage-and-moment": lambda G, n: Combination(
+        [(1.0, Coverage(G, n)), (0.3, SecondMoment(G, n))]
     ),
 }
 

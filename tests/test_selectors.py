@@ -19,6 +19,9 @@ VARIANTS += [("skmm", {"criterion": c}) for c in CRITERIA[1:]]
 VARIANTS += [
     ("skmm", {"criterion": "full", "metric": x, "mean": True}) for x in ("raw", "whitened")
 ]
+VARIANTS += [
+    ("max_herding", {"metric": x, "sigma": s}) for x, s in (("raw", 0.5), ("centred", 2.0))
+]
 
 
 def _name(variant):
@@ -309,6 +312,11 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("glister", "validation_share", 0),
         ("glister", "step", -1.0),
         ("glister", "updates", 0),
+        ("k_medoids", "metric", "row"),
+        ("kernel_herding", "metric", 3),
+        ("log_det", "ridge", 0.0),
+        ("log_det", "ridge", 1e-9),
+        ("max_herding", "sigma", -1.0),
         ("skmm", "criterion", "best"),
         ("skmm", "metric", ""),
         ("skmm_paper", "rounding", "up"),

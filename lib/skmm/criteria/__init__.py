@@ -12,11 +12,13 @@ criterion                     asks of the subset
 `VOptimality`                 least mean variance over directions
 `SecondMoment`                the whole second moment, not only its diagonal
 `FourthMoment`                the fourth moment, and through it the second
+`Coverage`                    every sample of the pool near to one of the subset
 `Combination`                 a weighted sum of these
 ============================  ==========================================================
 """
 
 from skmm.criteria.base import Combination, Criterion
+from skmm.criteria.coverage import Coverage
 from skmm.criteria.diagonal import DiagonalShortfall
 from skmm.criteria.fourth_moment import FourthMoment
 from skmm.criteria.second_moment import SecondMoment
@@ -24,6 +26,7 @@ from skmm.criteria.variance import VOptimality
 
 __all__ = [
     "Combination",
+    "Coverage",
     "Criterion",
     "DiagonalShortfall",
     "FourthMoment",

@@ -130,6 +130,31 @@ def test_what_was_not_published_is_a_dash():
     assert "| magic | published | – |" in side_by_side(comparison)
 
 
+def test_two_methods_may_be_put_beside_one_published_row():
+    """Each has the ratio it would have under the published name; other rows stay as they are."""
+    table = read_published(TABLE_1)
+    ours = table[table["method"] == "skmm"].assign(risk=lambda rows: 2 * rows["mean"])
+    trials = pd.concat([table.assign(risk=table["mean"]), ours.assign(method="as published")])
+    comparison = compare_published(trials, table, values="risk", rows={"as published": "skmm"})
+    second = comparison["method"] == "as published"
+    assert second.sum() == len(ours)
+    np.testing.assert_allclose(comparison["ratio"], np.where(second, 2, 1))
+    assert list(comparison) == list(compare_published(trials, table, values="risk"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"skmm_paper": "skmm"}, "a method of rows must be one of uniform, got 'skmm_paper'"),
+        ({"uniform": "random"}, r"rows\['uniform'\] must be one of .*, got 'random'"),
+    ],
+)
+def test_rows_that_nothing_has_are_refused(rows, words):
+    ours = pd.DataFrame({"method": ["uniform"], "n": [48], "risk": [1.0]})
+    with pytest.raises(ValueError, match=words):
+        compare_published(ours, read_published(TABLE_1), values="risk", rows=rows)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

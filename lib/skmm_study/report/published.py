@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skmm.numerics.inputs import check_choice
 from skmm_study.figures.methods import method_label
 from skmm_study.report.tables import markdown, mean_and_spread
 
@@ -37,7 +39,11 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
 
 def compare_published(
-    trials: pd.DataFrame, published: pd.DataFrame, *, values: str
+    trials: pd.DataFrame,
+    published: pd.DataFrame,
+    *,
+    values: str,
+    rows: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Puts the mean and deviation over trials beside the published ones.
 
@@ -45,16 +51,27 @@ def compare_published(
         trials: Tidy, one row a trial, with ``method`` and ``n``.
         published: As `read_published` returns it.
         values: Column of ``trials`` that is averaged.
+        rows: The published method that a method is put beside, where it is not the one of its own
+            name: ``{"skmm_paper": "skmm"}``.
 
     Returns:
         Columns ``method``, ``n``, ``mean``, ``std``, ``published_mean``, ``published_std`` and
         ``ratio``, our mean over the published one; in the order of ``trials``, ``nan`` for what
         was not published.
+
+    Raises:
+        ValueError: ``rows`` names a method that ``trials`` or ``published`` does not have.
     """
+    rows = dict(rows or {})
+    for method, row in rows.items():
+        check_choice(method, "a method of rows", set(trials["method"]))
+        check_choice(row, f"rows[{method!r}]", set(published["method"]))
     ours = trials.groupby(["method", "n"], sort=False)[values].agg(["mean", "std"]).reset_index()
-    theirs = published.rename(columns={"mean": "published_mean", "std": "published_std"})
-    both = ours.merge(theirs, on=["method", "n"], how="left", validate="one_to_one")
-    return both.assign(ratio=both["mean"] / both["published_mean"])
+    ours["row"] = [rows.get(method, method) for method in ours["method"]]
+    names = {"method": "row", "mean": "published_mean", "std": "published_std"}
+    theirs = published.rename(columns=names)
+    both = ours.merge(theirs, on=["row", "n"], how="left", validate="many_to_one")
+    return both.drop(columns="row").assign(ratio=both["mean"] / both["published_mean"])
 
 
 def side_by_side(comparison: pd.DataFrame) -> str:

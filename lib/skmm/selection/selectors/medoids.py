@@ -105,7 +105,7 @@ def exchange_medoids(
               \qquad k(x, y) = e^{-\|x - y\|^2/\sigma^2}
 
     Exchange descent on `skmm.Coverage` from the subset of ``max_herding`` until no swap of two
-    samples helps: from a random subset it ends no lower, after more swaps. The objective is in
+    samples helps: a random start ends level, after several times the swaps. The objective is in
     units of what a uniform draw attains. First comes the sample without which the pool would be
     covered least.
 

@@ -11,6 +11,7 @@ _HOME = {
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
+    "trials.ablation": ["ablation_trials", "start_trials"],
     "trials.ladders": ["every_moment_gap", "moment_trials", "rounding_trials"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],
@@ -40,7 +41,8 @@ _HOME = {
     "vision.features": ["pooled_features", "trunk_activations"],
     "vision.compact": ["CarsFeatures", "load_cars_features"],
     "theory.objective": ["unscaled_objective"],
-    "theory.agreement": ["Agreement", "compare_moments"],
+    "theory.agreement": ["Agreement", "compare_moments", "covered_dimension"],
+    "theory.relaxation": ["inclusion_spread", "relaxation_trials"],
     "theory.tightness": ["Tightness", "sample_tightness", "subspace_bound"],
     "pools.synthetic": [
         "Digits",

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.matching.newton import solve_by_newton
-from skmm.matching.simplex import duality_gap, project_capped_simplex
+from skmm.matching.simplex import duality_gap, project_capped_simplex, random_vertex
 from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.extras import extra
 from skmm.numerics.inputs import (
@@ -164,8 +164,7 @@ def match_moments(
         if solver == "cvxpy":
             s, steps = project_capped_simplex(_solve_with_cvxpy(shares, n, target), n), 0
         else:
-            start = np.zeros(N)
-            start[rng.choice(N, n, replace=False)] = 1.0 / n
+            start = random_vertex(N, n, rng=rng)
             s, steps = solve_by_newton(shares, n, target, start, empty * tolerance, max_steps)
         relaxed = relaxed_selection(shares, s, n, slack=slack, steps=steps)
     if solver != "cvxpy" and not relaxed.gap <= empty * tolerance:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.matching.program import RelaxedSelection, check_slack, moment_shares, relaxed_selection
+from skmm.matching.simplex import random_vertex
 from skmm.numerics.extras import extra
 from skmm.numerics.inputs import check_budget, check_integer, check_positive
 from skmm.numerics.streams import as_generator
@@ -69,8 +70,7 @@ def adam_clip_renormalise(
     floor = 1.0 / check_slack(slack)
     check_integer(steps, "steps", low=0, hint="the published number is 10,000")
     check_positive(learning_rate, "learning_rate", hint="1e-5 serves a pool of 2,000")
-    start = np.zeros(N)
-    start[as_generator(rng, "adam_clip_renormalise").choice(N, n, replace=False)] = 1.0 / n
+    start = random_vertex(N, n, rng=as_generator(rng, "adam_clip_renormalise"))
     with extra("gradients", needed_by="adam_clip_renormalise"):
         import torch
     G = torch.tensor(rows, dtype=torch.float64)

@@ -66,6 +66,13 @@ def project_capped_simplex(y: NDArray[np.float64], n: int) -> NDArray[np.float64
     return clipped
 
 
+def random_vertex(N: int, n: int, *, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns the weights of a random subset of size ``n``: where solvers start, shape ``[N]``."""
+    s = np.zeros(N)
+    s[rng.choice(N, n, replace=False)] = 1.0 / n
+    return s
+
+
 def best_vertex(scores: NDArray[np.float64], n: int) -> tuple[NDArray[np.intp], float]:
     r"""Returns the vertex that minimises a linear function, and the value there.
 

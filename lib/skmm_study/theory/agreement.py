@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skmm.numerics.inputs import check_indices
 from skmm.selection.certificate import certify, matched_spectrum
 from skmm.selection.view import PoolView
+from skmm.spectrum import Spectrum
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Agreement:
         if self.deviation >= 1.0:
             return np.inf
         return max(self.slack, 1.0 / (1.0 - self.deviation))  # rounding may not undo the bound
+
+
+def covered_dimension(spectrum: Spectrum, n: int) -> int:
+    r"""Returns how many of the :math:`\bar r` leading directions ``n`` samples can cover.
+
+    .. math:: k = \min(\bar r,\ n/3), \quad \text{at least } 1
+
+    Three samples a direction, as in the default of `skmm.select`.
+    """
+    return spectrum.leading(max(1, min(spectrum.intrinsic_dimension, n // 3)))
 
 
 def compare_moments(

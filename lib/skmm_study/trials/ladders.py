@@ -18,7 +18,7 @@ from skmm.rounding.exchange import exchange
 from skmm.rounding.regret import round_by_regret
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.selection.view import PoolView
-from skmm_study.theory.agreement import compare_moments
+from skmm_study.theory.agreement import compare_moments, covered_dimension
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def moment_trials(
         if seed not in views:
             views[seed] = view(seed)
         rows, spectrum = views[seed].rows, views[seed].spectrum
-        k = spectrum.leading(max(1, min(spectrum.intrinsic_dimension, n // 3)))
+        k = covered_dimension(spectrum, n)
         if (n, seed) not in bounds:
             bounds[n, seed] = bound_v_optimality(spectrum.whiten(rows, k), n).lower_bound
         found = compare_moments(views[seed], indices, k=k)

@@ -42,7 +42,7 @@ _SMALL_POOL, _MOST_STARTS = 1 << 16, 32
 """Descents from several random subsets, for pools so small (N n) that they take milliseconds and
 that a single descent, with few swaps to choose from, may end in a poor minimum."""
 
-_DESIGN_GAP = 1e-2
+DESIGN_GAP = 1e-2
 """How close, relatively, the relaxed design that V-optimality starts from is to its optimum."""
 
 
@@ -142,7 +142,7 @@ def _match_by_design(
     if n < k:  # equal directions, of which none comes first: no design spans them all
         best = _best_exchange(VOptimality(whitened, n), N, n, rng)
         return Choice(best.indices, best.value, settings=settings)
-    design = bound_v_optimality(whitened, n, tolerance=_DESIGN_GAP)
+    design = bound_v_optimality(whitened, n, tolerance=DESIGN_GAP)
     best = exchange(VOptimality(whitened, n), round_to_top(design.s, n))
     chosen = np.zeros(N)
     chosen[best.indices] = 1.0 / n

@@ -38,7 +38,8 @@ def match_as_published(
     In the eigenbasis of :math:`\tilde\Sigma`, over all directions of its rank, from a random
     subset; then ``n`` samples are drawn from s without replacement. For :math:`c_S \ge 1` uniform
     weights solve the program, so that the solution stays near its start and the draw is close to a
-    uniform one. To choose better by the same sketch: ``method="skmm"``.
+    uniform one, except that the exact solvers move weight to directions that the start lacks. To
+    choose better by the same sketch: ``method="skmm"``.
 
     Args:
         pool: The pool.

@@ -11,6 +11,7 @@ _HOME = {
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
+    "trials.certificates": ["certificate_trials"],
     "trials.ladders": ["every_moment_gap", "moment_trials", "rounding_trials"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],

@@ -113,7 +113,7 @@ def run_selections(
             where no method needs any, or the knobs hold what they need.
         methods: selectors by name; or a mapping from the name that a row is to bear to the
             selector's knobs, where the knob ``method`` names the selector if the name does not:
-            ``{"leverage": {"rank": 8}, "top": {"method": "skmm", "rounding": "top"}}``.
+            ``{"leverage": {"rank": 8}, "top": {"method": "skmm_paper", "rounding": "top"}}``.
         budgets: sizes of the subsets.
         seeds: repeats; the ``rng`` of `skmm.select`.
         folder: keeps finished selections; see `run_grid`.

@@ -12,6 +12,7 @@ _HOME = {
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],
+    "trials.certificates": ["certificate_trials"],
     "trials.ladders": ["every_moment_gap", "moment_trials", "rounding_trials"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],

@@ -29,10 +29,10 @@ def calls(name):
                         yield path.relative_to(folder.parent).as_posix(), node
 
 
-REDRAWN = "skmm_study/theory/relaxation.py"
-"""Draws the starts of the solvers anew, and so names the solvers' own streams."""
+REDRAWN = ("skmm_study/theory/relaxation.py", "skmm_study/trials/ablation.py")
+"""Draw the starts of the solvers and of `select` anew, and so name the streams of these."""
 
-NAMED = [(module, node) for module, node in calls("as_generator") if module != REDRAWN]
+NAMED = [(module, node) for module, node in calls("as_generator") if module not in REDRAWN]
 STREAMS = [node.args[1].value for _, node in NAMED]
 
 

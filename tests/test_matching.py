@@ -158,6 +158,36 @@ def test_one_seed_one_solution():
     assert not np.array_equal(match_moments(shares, n, rng=6, slack=slack).s, s)
 
 
+def test_the_start_is_told():
+    """A random subset, the one that no step has moved: so nobody needs to draw it a second time."""
+    G = np.random.default_rng(0).standard_normal((60, 4))
+    spectrum = Spectrum.of(G)
+    shares = moment_shares(G, spectrum)
+    solvers = {
+        "newton": lambda slack, steps: match_moments(
+            shares, 12, rng=5, slack=slack, max_steps=max(steps, 1)
+        ),
+        "recipe": lambda slack, steps: adam_clip_renormalise(
+            G, spectrum, 12, rng=5, slack=slack, steps=steps
+        ),
+    }
+    starts = []
+    for solve in solvers.values():
+        still, moved = solve(1e6, 0), solve(0.9, 50)
+        np.testing.assert_array_equal(still.s, still.start)
+        np.testing.assert_array_equal(moved.start, still.start)
+        assert np.abs(moved.s - moved.start).max() > 1e-6
+        assert sorted(moved.start) == [0.0] * 48 + [1 / 12] * 12
+        starts.append(moved.start)
+    assert not np.array_equal(*starts)  # each of a stream of its own
+
+
+@inaccurate
+def test_the_reference_has_no_start():
+    shares, n, slack = small_problem(0, scarce=False)
+    assert match_moments(shares, n, rng=0, slack=slack, solver="cvxpy").start is None
+
+
 @inaccurate
 @pytest.mark.parametrize("solver", ["newton", "cvxpy"])
 @pytest.mark.parametrize("case", ["one of many", "all", "single", "zero", "equal", "lonely"])

@@ -49,6 +49,7 @@ def trials(rng):
     return frame
 
 
+@pytest.mark.filterwarnings("error")
 def test_table_reads_back_to_the_bit(output, folder, trials):
     """The CSV is the truth: what is returned equals what was written, and what lies on disk."""
     back = output.save_table("risk", trials)

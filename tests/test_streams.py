@@ -29,10 +29,7 @@ def calls(name):
                         yield path.relative_to(folder.parent).as_posix(), node
 
 
-REDRAWN = ("skmm_study/theory/relaxation.py", "skmm_study/trials/ablation.py")
-"""Draw the starts of the solvers and of `select` anew, and so name the streams of these."""
-
-NAMED = [(module, node) for module, node in calls("as_generator") if module not in REDRAWN]
+NAMED = list(calls("as_generator"))
 STREAMS = [node.args[1].value for _, node in NAMED]
 
 
@@ -44,13 +41,9 @@ def test_no_two_functions_share_a_stream():
 
 
 def test_seeds_become_generators_in_one_place():
-    """But for the paper's data set, whose definition is a generator without a stream.
-
-    And for the ten pools of the ablation, of which each is one by its number and no user's seed.
-    """
+    """But for the paper's data set, whose definition is a generator without a stream."""
     direct = {module for module, _ in calls("default_rng")}
-    pools = {"skmm_study/pools/synthetic.py", "skmm_study/trials/ablation.py"}
-    assert direct == {"skmm/numerics/streams.py"} | pools
+    assert direct == {"skmm/numerics/streams.py", "skmm_study/pools/synthetic.py"}
 
 
 def test_streams_of_a_seed_are_uncorrelated():

@@ -52,6 +52,8 @@ class RelaxedSelection:
         steps: Steps taken (0 for ``cvxpy``).
         converged: Whether the gap is as small as was asked for.
         gamma: :math:`\gamma_j` of the paper's program in units of :math:`\lambda_j`, shape ``[k]``.
+        start: The weights that the solver began with, those of a random subset, shape ``[N]``;
+            none of ``cvxpy``, and of a pool of zero rows uniform ones, which it ends at as well.
     """
 
     s: NDArray[np.float64]
@@ -60,6 +62,7 @@ class RelaxedSelection:
     steps: int
     converged: bool
     gamma: NDArray[np.float64]
+    start: NDArray[np.float64] | None
 
 
 def moment_shares(
@@ -127,7 +130,7 @@ def match_moments(
         max_steps: Stop after so many steps at the latest; the gap tells what is left.
 
     Returns:
-        Weights, objective, gap, steps, and whether the gap was reached.
+        Weights, those at the start, objective, gap, steps, and whether the gap was reached.
 
     Raises:
         ValueError: ``shares`` negative or not finite, ``n`` outside ``1..N``, ``slack`` or
@@ -158,15 +161,17 @@ def match_moments(
     check_integer(max_steps, "max_steps", low=1, hint="about 100 are enough")
     check_choice(solver, "solver", SOLVERS)
     if k == 0:  # a pool of zero rows has nothing to match
-        return RelaxedSelection(np.full(N, 1.0 / N), 0.0, 0.0, 0, True, np.zeros(0))
+        uniform = np.full(N, 1.0 / N)
+        return RelaxedSelection(uniform, 0.0, 0.0, 0, True, np.zeros(0), start=uniform)
     empty = 0.5 * k * target**2
     with one_thread():
         if solver == "cvxpy":
+            start = None
             s, steps = project_capped_simplex(_solve_with_cvxpy(shares, n, target), n), 0
         else:
             start = random_vertex(N, n, rng=rng)
             s, steps = solve_by_newton(shares, n, target, start, empty * tolerance, max_steps)
-        relaxed = relaxed_selection(shares, s, n, slack=slack, steps=steps)
+        relaxed = relaxed_selection(shares, s, n, slack=slack, steps=steps, start=start)
     if solver != "cvxpy" and not relaxed.gap <= empty * tolerance:
         left = f"a gap of {relaxed.gap / empty:.2g} of the empty selection's objective"
         change = "allow more steps, or accept more by a larger tolerance"
@@ -176,7 +181,13 @@ def match_moments(
 
 
 def relaxed_selection(
-    shares: NDArray[np.float64], s: NDArray[np.float64], n: int, *, slack: float, steps: int
+    shares: NDArray[np.float64],
+    s: NDArray[np.float64],
+    n: int,
+    *,
+    slack: float,
+    steps: int,
+    start: NDArray[np.float64] | None,
 ) -> RelaxedSelection:
     """Judges weights ``s``, from wherever they are, by the program's objective and gap."""
     covered, target = shares.T @ s, 1.0 / slack
@@ -188,6 +199,7 @@ def relaxed_selection(
         steps=steps,
         converged=True,
         gamma=np.maximum(covered, target),
+        start=start,
     )
 
 

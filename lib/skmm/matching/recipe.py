@@ -48,7 +48,7 @@ def adam_clip_renormalise(
         learning_rate: Adam's; weights are of order ``1/N``, so it should be well below that.
 
     Returns:
-        The last iterate in the units of `match_moments`, with its objective and gap.
+        The last iterate in the units of `match_moments`, with its objective, gap and start.
 
     Raises:
         ValueError: ``n``, ``slack``, ``steps`` or ``learning_rate`` out of range.
@@ -62,8 +62,8 @@ def adam_clip_renormalise(
         >>> import skmm
         >>> rows = np.random.default_rng(0).standard_normal((50, 3))
         >>> relaxed = skmm.adam_clip_renormalise(rows, skmm.Spectrum.of(rows), 10, rng=0, steps=5)
-        >>> round(float(relaxed.s.sum()), 12), relaxed.steps
-        (1.0, 5)
+        >>> round(float(relaxed.s.sum()), 12), relaxed.steps, int((relaxed.start > 0).sum())
+        (1.0, 5, 10)
     """
     N = len(rows)
     check_budget(n, N)
@@ -89,5 +89,6 @@ def adam_clip_renormalise(
             s /= s.sum()
             gamma.clamp_(min=floor)
     shares = moment_shares(rows, spectrum)
-    reached = relaxed_selection(shares, s.detach().numpy(), n, slack=slack, steps=steps)
+    weights = s.detach().numpy()
+    reached = relaxed_selection(shares, weights, n, slack=slack, steps=steps, start=start)
     return replace(reached, gamma=gamma.detach().numpy())

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from skmm.matching.design import v_optimality
 from skmm.matching.program import RelaxedSelection, match_moments, moment_shares, relaxed_selection
 from skmm.matching.recipe import adam_clip_renormalise
-from skmm.matching.simplex import random_vertex
 from skmm.numerics.inputs import check_choice
 from skmm.numerics.streams import as_generator
 from skmm.rounding.sampling import round_by_sampling
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_STARTS = {"newton": "match_moments", "recipe": "adam_clip_renormalise"}
-"""The stream that each solver draws its start from."""
+_SOLVERS = ("newton", "recipe")
 
 _DRAWS = 20
 """Draws from the weights, for what a draw keeps of the start and what it is worth."""
@@ -113,13 +111,14 @@ def relaxation_trials(
     shares, N = moment_shares(rows, spectrum), len(rows)
     runs, seeds, uniform, trials = list(runs), list(seeds), np.full(N, 1.0 / N), []
     for solver, *_ in runs:
-        check_choice(solver, "solver", _STARTS)
+        check_choice(solver, "solver", _SOLVERS)
     for n in budgets:
         whitened = spectrum.whiten(rows, covered_dimension(spectrum, n))
         for solver, slack, steps in runs:
-            at_uniform = relaxed_selection(shares, uniform, n, slack=slack, steps=0).objective
+            at_uniform = relaxed_selection(
+                shares, uniform, n, slack=slack, steps=0, start=uniform
+            ).objective
             for seed in seeds:
-                start = random_vertex(N, n, rng=as_generator(seed, _STARTS[solver]))
                 knobs = {"rng": seed, "slack": slack}
                 if solver == "recipe":
                     relaxed = adam_clip_renormalise(rows, spectrum, n, steps=steps, **knobs)
@@ -127,14 +126,13 @@ def relaxation_trials(
                     relaxed = match_moments(shares, n, max_steps=steps, **knobs)
                 run = {"n": n, "solver": solver, "slack": slack, "steps": steps, "seed": seed}
                 run["uniform_objective"] = at_uniform
-                trials.append(run | _whereabouts(relaxed, start, whitened, seed))
+                trials.append(run | _whereabouts(relaxed, whitened, seed))
     return pd.DataFrame(trials)
 
 
-def _whereabouts(
-    relaxed: RelaxedSelection, start: Array, whitened: Array, seed: int
-) -> dict[str, float]:
-    s, N, n = relaxed.s, len(start), np.count_nonzero(start)
+def _whereabouts(relaxed: RelaxedSelection, whitened: Array, seed: int) -> dict[str, float]:
+    s, start = relaxed.s, relaxed.start
+    N, n = len(start), np.count_nonzero(start)
     rng = as_generator(seed, "relaxation_trials")
     draws = [round_by_sampling(s, n, rng=rng) for _ in range(_DRAWS)]
     values = [v_optimality(whitened, np.bincount(draw, minlength=N) / n) for draw in draws]

@@ -41,7 +41,7 @@ def mixed_pool(trial: int) -> Array:
 
 def low_pool(trial: int, K: int) -> tuple[Array, int]:
     """Features on K directions of five laws in turn, and a budget; a sketch sees all of them."""
-    rng = np.random.default_rng(trial)
+    rng = as_generator(trial, "ablation directions")
     laws = [
         lambda: rng.standard_normal((N_LOW, K)),
         lambda: rng.standard_t(4, (N_LOW, K)),
@@ -52,6 +52,17 @@ def low_pool(trial: int, K: int) -> tuple[Array, int]:
     factors = laws[trial % 5]() * np.geomspace(1, 0.3, K)
     noise = 1e-4 * rng.standard_normal((N_LOW, 128))
     return factors @ rng.standard_normal((K, 128)) + noise, 3 * K + 10
+
+
+def normal_pool(trial: int, N: int, r: int) -> Array:
+    """Features without any structure: standard normal."""
+    return as_generator(trial, "ablation normal").standard_normal((N, r))
+
+
+def random_starts(trial: int, N: int, n: int, count: int) -> list[Indices]:
+    """Uniform subsets to start exchange from, in place of those that `select` starts from."""
+    rng = as_generator(trial, "ablation start")
+    return [rng.choice(N, n, replace=False) for _ in range(count)]
 
 
 def unit(rows: Array) -> Array:
@@ -79,14 +90,15 @@ def ablation_trials(pools: Iterable[int] = range(10)) -> pd.DataFrame:
 
     A step counts where the subset differs without it and what the step is there for is worse.
 
-    - ``combined`` (mixtures of no low dimension): without exchange the random subset that it
-      starts from; without unit rows, raw ones; without one of its terms, the other alone, judged
-      by the term left out.
+    - ``combined`` (mixtures of no low dimension): without exchange a random subset; without unit
+      rows, raw ones; without one of its terms, the other alone, judged by the term left out.
     - ``v-optimal`` (20, 24 ... 56 directions): without exchange a random subset; without the
-      relaxed design a random start, the median of three (see `start_trials`); without the choice
-      of the criterion, ``combined``.
+      relaxed design one random start, all that `select` makes at this size where it has no design
+      (`start_trials` makes three); without the choice of the criterion, ``combined``.
     - ``full``: rows of zeros, every second one, not left out, judged by how many are chosen; and
       one random start in place of 32 on pools of 100.
+
+    Random subsets are drawn from a stream of their own, not the one that `select` starts from.
 
     Args:
         pools: Numbers of the pools.
@@ -116,7 +128,7 @@ def _of_combined(pool: int) -> Ablated:
     rows, n = mixed_pool(pool), 40
     whole, moment, variance = combined(rows, n)
     chosen = select(rows, n, rng=pool).indices
-    start = np.random.default_rng(pool).choice(N_MIXED, n, replace=False)
+    [start] = random_starts(pool, N_MIXED, n, 1)
     raw = select(rows, n, rng=pool, criterion="combined", metric="raw").indices
     full = select(rows, n, rng=pool, criterion="full").indices
     for step, served, without in (
@@ -132,47 +144,41 @@ def _of_v_optimality(pool: int) -> Ablated:
     rows, n = low_pool(pool, 20 + 4 * pool)
     whitened = _whitened(rows)
     chosen = select(rows, n, rng=pool).indices
-    starts = _random_starts(pool, n)
-    ends = [exchange(VOptimality(whitened, n), start).indices for start in starts]
+    [start] = random_starts(pool, N_LOW, n, 1)
 
     def served(S: Indices) -> float:
         return v_optimality(whitened, np.bincount(S, minlength=N_LOW) / n)
 
     for step, without in (
-        ("exchange", starts[0]),
-        ("relaxed design", sorted(ends, key=served)[1]),
+        ("exchange", start),
+        ("relaxed design", exchange(VOptimality(whitened, n), start).indices),
         ("choice of the criterion", select(rows, n, rng=pool, criterion="combined").indices),
     ):
         yield "v-optimal", step, served, chosen, without
 
 
 def _of_zero_rows(pool: int) -> Ablated:
-    rows, n = np.random.default_rng(pool).standard_normal((200, 40)), 20
+    rows, n = normal_pool(pool, 200, 40), 20
     rows[::2] = 0.0
     chosen = select(rows, n, rng=pool, criterion="full").indices
     rows[1::2] = unit(rows[1::2])
-    start = np.random.default_rng(pool).choice(200, n, replace=False)
+    [start] = random_starts(pool, 200, n, 1)
     without = exchange(SecondMoment(rows, n), start).indices
     yield "full", "rows of zeros left out", lambda S: float(np.sum(S % 2 == 0)), chosen, without
 
 
 def _of_several_starts(pool: int) -> Ablated:
-    rows, n = unit(np.random.default_rng(pool).standard_normal((100, 10))), 20
+    rows, n = unit(normal_pool(pool, 100, 10)), 20
     moment = SecondMoment(rows, n)
     chosen = select(rows, n, rng=pool, criterion="full").indices
-    first = as_generator(pool, "select").spawn(2)[1].choice(100, n, replace=False)
-    without = exchange(moment, first).indices
+    [start] = random_starts(pool, 100, n, 1)
+    without = exchange(moment, start).indices
     yield "full", "several starts", partial(value, moment), chosen, without
 
 
 def _whitened(rows: Array) -> Array:
     spectrum = Spectrum.of(rows)
     return spectrum.whiten(rows, spectrum.intrinsic_dimension)
-
-
-def _random_starts(pool: int, n: int) -> list[Indices]:
-    rng = np.random.default_rng(pool)
-    return [rng.choice(N_LOW, n, replace=False) for _ in range(3)]
 
 
 def start_trials(dimensions: Iterable[int]) -> pd.DataFrame:
@@ -193,7 +199,7 @@ def start_trials(dimensions: Iterable[int]) -> pd.DataFrame:
         whitened = _whitened(rows)
         design = bound_v_optimality(whitened, n, tolerance=DESIGN_GAP)
         starts = [("design", round_to_top(design.s, n))]
-        starts += [("random", start) for start in _random_starts(pool, n)]
+        starts += [("random", start) for start in random_starts(pool, N_LOW, n, 3)]
         for draw, (start, indices) in enumerate(starts):
             end = exchange(VOptimality(whitened, n), indices)
             weights = np.bincount(end.indices, minlength=N_LOW) / n

@@ -19,14 +19,15 @@ from skmm.criteria import (
 )
 from skmm.matching.design import bound_v_optimality, v_optimality
 from skmm.matching.program import check_slack, moment_shares
-from skmm.numerics.inputs import check_choice
+from skmm.numerics.inputs import check_choice, check_positive
 from skmm.numerics.ties import first_least
 from skmm.rounding.exchange import Exchange, exchange
 from skmm.rounding.sampling import round_to_top
+from skmm.selection.selectors.balance import Balance
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.spectrum import Spectrum
 
-CRITERIA = ("auto", "combined", "diagonal", "fourth", "full", "v-optimal")
+CRITERIA = ("auto", "balanced", "combined", "diagonal", "fourth", "full", "v-optimal")
 METRICS = ("raw", "row", "whitened")
 
 _SAMPLES_PER_DIRECTION = 3
@@ -35,8 +36,8 @@ _SAMPLES_PER_DIRECTION = 3
 _COVERED = 64
 """Directions that ``combined`` covers at most: those beyond carry little each."""
 
-_WHOLE = ("combined", "fourth", "full")
-"""Criteria of whole moments, which a few long rows would dominate: they take unit rows."""
+_WHOLE = ("balanced", "combined", "fourth", "full")
+"""Criteria of all directions, which a few long rows would dominate: they take unit rows."""
 
 _SMALL_POOL, _MOST_STARTS = 1 << 16, 32
 """Descents from several random subsets, for pools so small (N n) that they take milliseconds and
@@ -49,7 +50,7 @@ DESIGN_GAP = 1e-2
 @selector(
     "skmm",
     label="SkMM",
-    cost='N r m + N m n; N² m with `criterion="fourth"`',
+    cost="N r m + N m n; N² m where the pool has no low dimension",
     reference="Dong et al. (2024), arXiv 2407.06120",
 )
 def match(
@@ -61,6 +62,8 @@ def match(
     metric: str | None = None,
     mean: bool = False,
     slack: float = 1.0,
+    sigma: float = 1.0,
+    weight: float | None = None,
 ) -> Choice:
     r"""Matches the pool's moments in the sketch by exchange descent (Sketchy Moment Matching).
 
@@ -68,24 +71,27 @@ def match(
     solve it, and a draw from them is a uniform draw (``method="skmm_paper"``). So this method
     keeps the paper's sketch and its aim, and descends on the subset itself, on a criterion:
 
-    - ``v-optimal``: least mean variance over the leading :math:`\bar r` directions. Its relaxation
-      is informative: the descent starts from the relaxed optimum, which also proves how far the
+    - ``v-optimal``: least mean variance over the leading directions. Its relaxation is
+      informative: the descent starts from the relaxed optimum, which also proves how far the
       subset is from the best (``lower_bound``);
+    - ``balanced``: coverage of the pool by a Gaussian kernel, and the fourth moment, each in units
+      of what it can gain over a uniform draw; see `Balance`. At O(N² m);
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
     - ``fourth``: the whole fourth moment :math:`\mathbb E\,x^{\otimes 4}`, and through it the
       second: for pools of many small groups that share directions, at O(N² m);
     - ``combined``: ``full``, and ``v-optimal`` over the leading directions that ``n`` samples can
       cover (at most 64), each in units of what uniform sampling attains;
     - ``diagonal``: the paper's one-sided objective, on the subset;
-    - ``auto``: ``v-optimal`` where the pool has low intrinsic dimension, that is where half of the
-      sketch's directions carry next to nothing (:math:`2\bar r \le m`) and the budget covers the
-      others (:math:`3\bar r \le n`): then variance is all of the risk. Otherwise ``combined``, for
-      where every direction carries something V-optimality picks outliers. Features that are few
-      and clean are better served by ``v-optimal``.
+    - ``auto``: ``v-optimal`` where variance is all of the risk, ``balanced`` elsewhere. That is
+      where k directions matter and the budget covers them (:math:`3k \le n`): up to an elbow of
+      the spectrum, if what lies beyond could cost no more than the variance even if labels were
+      half noise (a share of the trace of at most :math:`k/n`); or :math:`k = \bar r`, if half of
+      the sketch's directions carry next to nothing (:math:`2\bar r \le m`). Where every direction
+      carries something V-optimality picks outliers.
 
-    All but ``v-optimal`` start from a random subset; pools with ``N n`` below 32,768 from several,
-    up to 32, of which the best end counts. Rows of zeros carry nothing: none is chosen while others
-    are left.
+    ``full``, ``fourth``, ``combined`` and ``diagonal`` start from a random subset; pools with
+    ``N n`` below 32,768 from several, up to 32, of which the best end counts. Rows of zeros carry
+    nothing: none is chosen while others are left.
 
     Args:
         pool: The pool.
@@ -97,11 +103,17 @@ def match(
             ``row`` for ``full``, ``fourth`` and ``combined`` and ``raw`` otherwise.
         mean: Whether ``full`` and ``combined`` match the first moment as well.
         slack: :math:`c_S` of ``diagonal``.
+        sigma: Width of the kernel of ``balanced``; on unit rows 0.7 to 1 differ little.
+        weight: Of the fourth moment in ``balanced``, against coverage; unless told,
+            :math:`10\,n/N`. 0 is coverage alone.
     """
     check_choice(criterion, "criterion", CRITERIA)
     check_slack(slack)
     if metric is not None:
         check_choice(metric, "metric", METRICS)
+    sigma = check_positive(sigma, "sigma", hint="1 suits rows of unit norm")
+    if weight is not None and not (np.isfinite(weight) and weight >= 0.0):
+        raise ValueError(f"weight must be finite and not negative, got {weight!r}; 0: no matching")
     if not isinstance(mean, bool | np.bool_):
         raise ValueError(f"mean must be True or False, got {mean!r}")
     filled = np.flatnonzero(pool.sketched.any(axis=1))
@@ -109,15 +121,23 @@ def match(
         return Choice(rng.choice(pool.N, n, replace=False))
     if len(filled) < pool.N:
         knobs = {"criterion": criterion, "metric": metric, "mean": mean, "slack": slack}
+        knobs |= {"sigma": sigma, "weight": weight}
         return _match_filled(pool, filled, n, rng=rng, **knobs)
+    k = _dimension(pool.spectrum, n)
     if criterion == "auto":
-        criterion = "v-optimal" if _has_low_dimension(pool, n) else "combined"
+        criterion = "v-optimal" if k else "balanced"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
     measured = _Measured.of(pool, metric)
     settings = f"criterion {criterion}, metric {metric}"
     if criterion == "v-optimal":
-        return _match_by_design(measured, n, rng=rng, settings=settings)
+        whitened = measured.whitened(k if metric == "raw" and k else measured.few(n))
+        return _match_by_design(whitened, n, rng=rng, settings=settings)
+    if criterion == "balanced":
+        balance = Balance.of(measured.rows, n, sigma=sigma, weight=weight)
+        end = balance.descend()
+        settings += f", weight of the fourth moment {balance.weight:.3g}"
+        return Choice(end.indices, end.value, settings=settings)
     lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
     best = _best_exchange(lowered, pool.N, n, rng)
     return Choice(best.indices, best.value, settings=settings)
@@ -134,10 +154,9 @@ def _match_filled(
 
 
 def _match_by_design(
-    measured: _Measured, n: int, *, rng: np.random.Generator, settings: str
+    whitened: NDArray[np.float64], n: int, *, rng: np.random.Generator, settings: str
 ) -> Choice:
     """Descends on V-optimality from the relaxed design, whose bound is the yardstick."""
-    whitened = measured.whitened(n)
     N, k = whitened.shape
     if n < k:  # equal directions, of which none comes first: no design spans them all
         best = _best_exchange(VOptimality(whitened, n), N, n, rng)
@@ -155,9 +174,18 @@ def _best_exchange(criterion: Criterion, N: int, n: int, rng: np.random.Generato
     return ends[first_least(np.array([end.value for end in ends]))]
 
 
-def _has_low_dimension(pool: Pool, n: int) -> bool:
-    r_bar = pool.spectrum.intrinsic_dimension
-    return 2 * r_bar <= pool.m and _SAMPLES_PER_DIRECTION * r_bar <= n
+def _dimension(spectrum: Spectrum, n: int) -> int:
+    r"""Returns the directions whose variance is all of the risk at ``n``; 0 if there are no such.
+
+    The risk is of the order :math:`\sigma^2 k/n` plus what :math:`\theta_*` has beyond the k
+    directions; with labels of which half is noise, as large a share as the tail has of the trace.
+    """
+    elbow, r_bar = spectrum.elbow, spectrum.intrinsic_dimension
+    if 0 < _SAMPLES_PER_DIRECTION * elbow <= n and spectrum.tail_share(elbow) <= elbow / n:
+        return elbow
+    if 2 * r_bar <= len(spectrum.eigenvalues) and _SAMPLES_PER_DIRECTION * r_bar <= n:
+        return r_bar
+    return 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +211,13 @@ class _Measured:
         """Spectrum of the rows' second moment; not every criterion asks for it."""
         return self.known or Spectrum.of(self.rows)
 
-    def whitened(self, n: int) -> NDArray[np.float64]:
-        r"""Coordinates in those of the :math:`\bar r` leading directions that ``n`` can cover."""
-        few = min(self.spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)
-        return self.spectrum.whiten(self.rows, self.spectrum.leading(max(1, few)))
+    def few(self, n: int) -> int:
+        r"""Returns how many of the :math:`\bar r` leading directions ``n`` can cover."""
+        return min(self.spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)
+
+    def whitened(self, k: int) -> NDArray[np.float64]:
+        """Coordinates in those of the k leading directions."""
+        return self.spectrum.whiten(self.rows, self.spectrum.leading(max(1, k)))
 
 
 def _criterion(name: str, measured: _Measured, n: int, *, slack: float, mean: bool) -> Criterion:
@@ -199,7 +230,7 @@ def _criterion(name: str, measured: _Measured, n: int, *, slack: float, mean: bo
     moment = SecondMoment(measured.rows, n, mean=mean)
     if name == "full":
         return moment
-    whitened = measured.whitened(min(n, _SAMPLES_PER_DIRECTION * _COVERED))
+    whitened = measured.whitened(min(measured.few(n), _COVERED))
     # A uniform sample has mean variance 1 / (1 - k/n) over k whitened directions.
     share = max(0.0, 1.0 - whitened.shape[1] / n)
     return Combination([(1.0, moment), (share, VOptimality(whitened, n))])

@@ -18,7 +18,7 @@ Indices = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
 _STEPS = 100
-"""Steps at most; most pools take 10 to 40."""
+"""Steps at most; real features in cells of some ten samples take about ten."""
 
 _BLOCK = 64
 """Proposals a round, and centroids that samples are ranked for at a time."""

@@ -22,7 +22,7 @@ def measured(features: NDArray[np.floating], metric: str) -> NDArray[np.float64]
 
     Rows of zeros, and with ``centred`` those at the mean, stay zero. In each a typical length is
     one, so that the width ``sigma`` of a kernel :math:`e^{-\|x - y\|^2/\sigma^2}` has a meaning:
-    at 1 it tells directions apart.
+    1 suits unit rows.
 
     Raises:
         ValueError: ``metric`` is none of `METRICS`.

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from scipy.spatial.distance import cdist
 from torch.nn.functional import cross_entropy
 
+import skmm
 from skmm import select
+from skmm.numerics.nearness import Nearness
 from skmm.numerics.ties import first_largest
 from skmm.selection.selectors import Pool
 from skmm.selection.selectors.cholesky import pivoted_cholesky
-from skmm.selection.selectors.clusters import _spread
+from skmm.selection.selectors.clusters import _spread, lloyd, take_nearest_to_centroids
 from skmm.selection.selectors.kernel import LinearKernel
 from skmm.selection.selectors.leverage import leverage_scores, ridge_leverage_scores
+from skmm.selection.selectors.metrics import METRICS, measured
 from skmm.selection.selectors.ranking import largest
 from skmm.spectrum import intrinsic_dimension
 
@@ -36,11 +40,13 @@ def indices(features, n, method, *, rng=0, **knobs):
     return select(features, n, method=method, rng=rng, **knobs).indices
 
 
-def greedy(score, N, n, *, start=()):
-    """Takes the largest ``score(i, taken)`` among those left, lowest index first."""
+def greedy(score, N, n, *, start=(), then=None):
+    """Takes the largest ``score(i, taken)`` among those left, of equals the largest ``then[i]``."""
     taken = list(start)
     while len(taken) < n:
-        taken.append(max((i for i in range(N) if i not in taken), key=lambda i: score(i, taken)))
+        scores = {i: score(i, taken) for i in range(N) if i not in taken}
+        equals = [i for i in scores if scores[i] >= max(scores.values()) - 1e-12]
+        taken.append(equals[0] if then is None else max(equals, key=lambda i: then[i]))
     return taken
 
 
@@ -92,26 +98,42 @@ def test_order_of_equals_is_random_and_of_others_not(n):
     assert len(seen) == {0: 1, 3: 2 * 3, 9: 2 * 6 * 2 * 2}[n]
 
 
+def slow_metric(G, metric):
+    """Rows as a metric takes them, up to their scale."""
+    G = G - G.mean(axis=0) if metric == "centred" else G
+    return G if metric == "raw" else G / np.linalg.norm(G, axis=1, keepdims=True)
+
+
+in_every_metric = pytest.mark.parametrize("metric", METRICS)
+
+
+@in_every_metric
 @pytest.mark.parametrize(("N", "r"), SHAPES)
-def test_herding_against_its_dynamics(N, r, rng):
+def test_herding_against_its_dynamics(N, r, metric, rng):
     """Welling's weight vector, moved by μ - g each time; a prefix of the order for each n."""
-    G = draw(rng, N, r)
+    features = draw(rng, N, r)
+    G = slow_metric(features, metric)
     mu = G.mean(axis=0)
     order = greedy(lambda i, S: G[i] @ (mu + sum((mu - G[j] for j in S), 0 * mu)), N, N)
     for n in (1, 7, N):
-        np.testing.assert_array_equal(indices(G, n, "herding"), order[:n])
+        np.testing.assert_array_equal(indices(features, n, "herding", metric=metric), order[:n])
 
 
+@in_every_metric
 @pytest.mark.parametrize(("N", "r"), SHAPES)
-def test_farthest_herding_against_distances(N, r, rng):
-    """The farthest from kμ minus the sum of those taken, by explicit norms."""
-    G = draw(rng, N, r)
+def test_farthest_herding_against_distances(N, r, metric, rng):
+    """The farthest from kμ minus the sum of those taken, by explicit norms; on raw rows."""
+    features = draw(rng, N, r)
+    G = slow_metric(features, metric)
     mu = G.mean(axis=0)
 
     def distance(i, S):
         return np.linalg.norm((len(S) + 1) * mu - sum((G[j] for j in S), 0 * mu) - G[i])
 
-    np.testing.assert_array_equal(indices(G, 9, "herding_farthest"), greedy(distance, N, 9))
+    chosen = indices(features, 9, "herding_farthest", metric=metric)
+    np.testing.assert_array_equal(chosen, greedy(distance, N, 9))
+    if metric == "raw":
+        np.testing.assert_array_equal(chosen, indices(features, 9, "herding_farthest"))
 
 
 def test_herding_follows_the_mean():
@@ -123,12 +145,14 @@ def test_herding_follows_the_mean():
         assert error < 2 * np.sqrt(2) / n  # the radius of the marginal polytope, over n
 
 
+@in_every_metric
 @pytest.mark.parametrize(("N", "r"), SHAPES)
-def test_k_center_against_all_distances(N, r, rng):
-    G = draw(rng, N, r)
+def test_k_center_against_all_distances(N, r, metric, rng):
+    features = draw(rng, N, r)
+    G = slow_metric(features, metric)
     apart = np.linalg.norm(G[:, None] - G[None], axis=2)
     for n in (2, 9):
-        seen = indices(G, n, "k_center")
+        seen = indices(features, n, "k_center", metric=metric)
         expected = greedy(lambda i, S: apart[i, S].min(), N, n, start=seen[:1])
         np.testing.assert_array_equal(seen, expected)
 
@@ -139,7 +163,7 @@ def test_k_center_covers_within_twice_the_best(rng):
     apart = np.linalg.norm(G[:, None] - G[None], axis=2)
     radius = {S: apart[:, S].min(axis=1).max() for S in itertools.combinations(range(11), 3)}
     for seed in range(10):
-        taken = tuple(sorted(indices(G, 3, "k_center", rng=seed)))
+        taken = tuple(sorted(indices(G, 3, "k_center", metric="raw", rng=seed)))
         assert radius[taken] <= 2 * min(radius.values()) + 1e-12
 
 
@@ -190,15 +214,17 @@ def leverage_by_inverse(G, rank, ridge):
 @pytest.mark.parametrize(("N", "r"), SHAPES)
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("rank", [1, 4, None])
-def test_leverage_against_the_hat_matrix(N, r, kind, rank, rng):
-    G = draw(rng, N, r).astype(kind)
-    pool = Pool(G, r, "gaussian", rng)
-    k = rank or intrinsic_dimension(np.linalg.svd(G.astype(float))[1] ** 2, N)
+@in_every_metric
+def test_leverage_against_the_hat_matrix(N, r, kind, rank, metric, rng):
+    features = draw(rng, N, r).astype(kind)
+    pool = Pool(features, r, "gaussian", rng)
+    G = slow_metric(features.astype(float), metric)
+    k = rank or intrinsic_dimension(np.linalg.svd(G)[1] ** 2, N)
     for scores, ridge in ((leverage_scores, False), (ridge_leverage_scores, True)):
-        expected = leverage_by_inverse(G.astype(float), k, ridge)
-        np.testing.assert_allclose(scores(pool, rank), expected, rtol=1e-8)
-    np.testing.assert_allclose(leverage_scores(pool, rank).sum(), k)
-    assert ridge_leverage_scores(pool, rank).sum() <= 2 * k
+        expected = leverage_by_inverse(G, k, ridge)
+        np.testing.assert_allclose(scores(pool, rank, metric), expected, rtol=1e-8)
+    np.testing.assert_allclose(leverage_scores(pool, rank, metric).sum(), k)
+    assert ridge_leverage_scores(pool, rank, metric).sum() <= 2 * k
 
 
 def test_leverage_of_a_pool_of_low_rank(rng):
@@ -465,29 +491,63 @@ def test_certain_predictions_are_taken_last(method):
     np.testing.assert_array_equal(seen[:2], [1, 3])
 
 
-def test_facility_location_against_all_candidates(rng):
-    """With every sample a candidate it is greedy, hence within 1 - 1/e of the best of all."""
+@pytest.fixture(params=["held", "single", "not held"])
+def room(request, monkeypatch):
+    """Room for the similarities of a small, a larger and a large pool, in many tiles."""
+    if request.param == "single":
+        monkeypatch.setattr("skmm.numerics.similarity._DOUBLE", 0)
+    if request.param == "not held":
+        monkeypatch.setattr("skmm.numerics.similarity._SINGLE", 0)
+    monkeypatch.setattr("skmm.numerics.similarity._TILE", 7)
+    return request.param
+
+
+@in_every_metric
+@pytest.mark.parametrize(("N", "r"), SHAPES)
+def test_facility_location_against_distances(room, N, r, metric, rng):
+    """The least sum of distances to the subset, greedily from the medoid, by explicit norms.
+
+    Two samples alone together are equals; that with the least distances to the pool wins.
+    """
+    features = draw(rng, N, r)
+    G = slow_metric(features, metric)
+    apart = np.linalg.norm(G[:, None] - G[None], axis=2)
+    for n in (1, 2, N // 2):
+        expected = greedy(
+            lambda i, S: -apart[:, [*S, i]].min(axis=1).mean(), N, n, then=-apart.sum(axis=0)
+        )
+        chosen = indices(features, n, "facility_location", metric=metric)
+        np.testing.assert_array_equal(chosen, expected)
+
+
+def test_facility_location_covers_as_the_bound_says(rng):
+    """Within 1 - 1/e of the best of all subsets, against the distance that none exceeds."""
     G = draw(rng, 11, 3)
     apart = np.linalg.norm(G[:, None] - G[None], axis=2)
-    empty = 2 * np.linalg.norm(G, axis=1).max()
-
-    def gain(S):
-        return np.sum(empty - apart[:, list(S)].min(axis=1))
-
-    seen = indices(G, 3, "facility_location", epsilon=1e-9)
-    np.testing.assert_array_equal(seen, greedy(lambda i, S: gain([*S, i]), 11, 3))
-    best = max(gain(S) for S in itertools.combinations(range(11), 3))
-    assert gain(seen) >= (1 - 1 / np.e) * best
-    # Stochastic greedy keeps all but epsilon of that in expectation.
-    stochastic = [gain(indices(G, 3, "facility_location", rng=seed)) for seed in range(20)]
-    assert np.mean(stochastic) >= (1 - 1 / np.e - 0.1) * best
+    reach = 2 * np.linalg.norm(G - G.mean(axis=0), axis=1).max()
+    gain = {
+        S: np.sum(reach - apart[:, S].min(axis=1)) for S in itertools.combinations(range(11), 3)
+    }
+    chosen = tuple(sorted(indices(G, 3, "facility_location", metric="raw")))
+    assert gain[chosen] >= (1 - 1 / np.e) * max(gain.values())
 
 
-def test_facility_location_in_blocks_of_candidates(rng, monkeypatch):
-    G = draw(rng, 40, 3)
-    at_once = indices(G, 5, "facility_location", epsilon=1e-9)
-    monkeypatch.setattr("skmm.selection.selectors.representatives._CANDIDATES", 7)
-    np.testing.assert_array_equal(indices(G, 5, "facility_location", epsilon=1e-9), at_once)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_nearness_is_what_is_left_of_the_largest_distance(room, kind, rng):
+    rows = np.concatenate([draw(rng, 30, 5), np.zeros((2, 5))]).astype(kind)
+    exact = rows.astype(np.float64)
+    apart = np.linalg.norm(exact[:, None] - exact[None], axis=2)
+    near = 1 - apart / (2 * np.linalg.norm(exact - exact.mean(axis=0), axis=1).max())
+    kernel = Nearness(rows)
+    tolerance = 1e-7 if room == "single" else 1e-12
+    np.testing.assert_allclose(kernel.rows(np.arange(32)), near, atol=tolerance)
+    np.testing.assert_allclose(kernel.sums(), near.sum(axis=1), atol=32 * tolerance)
+    assert kernel.rows(np.array([30]))[0, 31] == 1.0
+
+
+def test_equal_rows_are_as_near_as_can_be():
+    """Whatever their mean is rounded to."""
+    assert np.all(Nearness(np.full((7, 3), 0.1)).rows(np.arange(7)) == 1.0)
 
 
 def test_k_means_takes_the_middle_of_each_cluster(rng):
@@ -499,7 +559,44 @@ def test_k_means_takes_the_middle_of_each_cluster(rng):
         (members,) = np.nonzero(clusters == k)
         off = np.linalg.norm(G[members] - G[members].mean(axis=0), axis=1)
         middle.append(members[off.argmin()])
-    assert sorted(indices(G, 5, "k_means")) == middle
+    assert sorted(indices(G, 5, "k_means", metric="raw")) == middle
+
+
+@in_every_metric
+@pytest.mark.parametrize("n", [3, 12, 40])
+def test_lloyd_is_that_of_all_distances(n, metric, rng):
+    """From the same seeds, every distance computed in every step, until nothing changes."""
+    G = measured(draw(rng, 80, 4), metric)
+    kernel = LinearKernel(G)
+    centroids = G[_spread(kernel, n, np.random.default_rng(4))]
+    cells = None
+    while True:
+        before, cells = cells, cdist(G, centroids).argmin(axis=1)
+        if np.array_equal(before, cells):
+            break
+        for k in np.unique(cells):
+            centroids[k] = G[cells == k].mean(axis=0)
+    seen = lloyd(kernel, n, rng=np.random.default_rng(4))
+    np.testing.assert_allclose(seen[0], centroids, atol=1e-12)
+    np.testing.assert_array_equal(seen[1], cells)
+
+
+def test_k_means_takes_the_nearest_that_is_left(rng):
+    """To each centroid in turn; in the default metric, unit rows."""
+    G = draw(rng, 60, 4)
+    unit, pool = measured(G, "unit"), Pool(G, 4, "gaussian", rng)
+    chosen = take_nearest_to_centroids(pool, 25, rng=np.random.default_rng(3)).indices
+    centroids, _ = lloyd(LinearKernel(unit), 25, rng=np.random.default_rng(3))
+    outside = list(range(60))
+    for k, centroid in enumerate(centroids):
+        off = np.sum((unit[outside] - centroid) ** 2, axis=1)
+        assert chosen[k] == outside.pop(np.argmax(off <= off.min() + 1e-12))  # of a pair the first
+
+
+def test_lloyd_says_when_it_is_cut_short(rng, monkeypatch):
+    monkeypatch.setattr("skmm.selection.selectors.clusters._STEPS", 1)
+    with pytest.warns(skmm.ConvergenceWarning, match=r"k-means reached its limit of 1 steps"):
+        indices(draw(rng, 200, 4), 9, "k_means")
 
 
 def spread_law(G, n):
@@ -526,7 +623,7 @@ def test_blocks_of_seeds_follow_the_sequential_law(rng):
 
 
 def test_k_means_represents_as_well_as_that_of_scikit_learn(rng):
-    """Mean squared distance to the nearest one chosen, within 5 % over ten seeds."""
+    """To centroids and to the nearest one chosen, mean squares within 5 % over ten seeds."""
     from sklearn.cluster import KMeans
 
     G = rng.standard_normal((12, 6))[rng.integers(0, 12, 400)] + 0.4 * rng.standard_normal((400, 6))
@@ -534,12 +631,15 @@ def test_k_means_represents_as_well_as_that_of_scikit_learn(rng):
     def cost(chosen):
         return np.mean(np.min(np.sum((G[:, None] - G[chosen]) ** 2, axis=2), axis=1))
 
-    ours, theirs = [], []
+    ours, theirs, inertia = [], [], []
     for seed in range(10):
-        ours.append(cost(indices(G, 20, "k_means", rng=seed)))
+        ours.append(cost(indices(G, 20, "k_means", metric="raw", rng=seed)))
         fitted = KMeans(20, n_init=1, random_state=seed).fit(G)
         theirs.append(cost(fitted.transform(G).argmin(axis=0)))
+        centroids, cells = lloyd(LinearKernel(G), 20, rng=np.random.default_rng(seed))
+        inertia.append(np.sum((G - centroids[cells]) ** 2) / fitted.inertia_)
     assert np.mean(ours) < 1.05 * np.mean(theirs)
+    assert np.mean(inertia) < 1.05
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -547,6 +647,6 @@ def test_k_means_of_fewer_kinds_of_rows_than_clusters(kind, rng):
     """One of each kind comes first, then others; the subset is that of any budget."""
     G = np.repeat(draw(rng, 6, 4), 5, axis=0).astype(kind)
     for n in (6, 9, 30):
-        chosen = indices(G, n, "k_means")
+        chosen = indices(G, n, "k_means", metric="raw")
         assert len(np.unique(chosen)) == n
         assert len(np.unique(chosen // 5)) == 6

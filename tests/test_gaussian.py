@@ -20,10 +20,10 @@ MODES = ["held", "single", "not held"]
 def make(request, monkeypatch):
     """Makes the kernel of rows, held as that of a small, a larger and a large pool is."""
     if request.param == "single":
-        monkeypatch.setattr("skmm.numerics.gaussian._DOUBLE", 0)
+        monkeypatch.setattr("skmm.numerics.similarity._DOUBLE", 0)
     if request.param == "not held":
-        monkeypatch.setattr("skmm.numerics.gaussian._SINGLE", 0)
-    monkeypatch.setattr("skmm.numerics.gaussian._TILE", 7)
+        monkeypatch.setattr("skmm.numerics.similarity._SINGLE", 0)
+    monkeypatch.setattr("skmm.numerics.similarity._TILE", 7)
     return GaussianKernel
 
 
@@ -39,15 +39,16 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def greedy(score, N, n, *, start=()):
-    """Takes the largest ``score(i, taken)`` among those left, of equals the lowest index.
+def greedy(score, N, n, *, start=(), then=None):
+    """Takes the largest ``score(i, taken)`` among those left, of equals the largest ``then[i]``.
 
     Two samples that are alone together gain the same by symmetry, so equals are no exception.
     """
     taken = list(start)
     while len(taken) < n:
         scores = {i: score(i, taken) for i in range(N) if i not in taken}
-        taken.append(min(i for i in scores if scores[i] >= max(scores.values()) - 1e-11))
+        equals = [i for i in scores if scores[i] >= max(scores.values()) - 1e-11]
+        taken.append(equals[0] if then is None else max(equals, key=lambda i: then[i]))
     return taken
 
 
@@ -165,7 +166,7 @@ def test_a_row_at_the_mean_has_no_direction(rng):
 def test_max_herding_is_greedy_coverage(metric, rng):
     rows = draw(rng, 50, 6)
     K = similarities(measured(rows, metric), 0.8)
-    expected = greedy(lambda i, S: -uncovered(K, [*S, i]), 50, 30)
+    expected = greedy(lambda i, S: -uncovered(K, [*S, i]), 50, 30, then=K.sum(axis=0))
     chosen = select(rows, 30, method="max_herding", metric=metric, sigma=0.8, rng=0).indices
     np.testing.assert_array_equal(chosen, expected)
 
@@ -176,7 +177,8 @@ def test_max_herding_covers_as_the_bound_says(make, rng):
     K = similarities(rows, 1.5)
     best = min(uncovered(K, S) for S in combinations(range(12), 4))
     chosen = cover_greedily(make(rows, 1.5), 4)
-    np.testing.assert_array_equal(chosen, greedy(lambda i, S: -uncovered(K, [*S, i]), 12, 4))
+    expected = greedy(lambda i, S: -uncovered(K, [*S, i]), 12, 4, then=K.sum(axis=0))
+    np.testing.assert_array_equal(chosen, expected)
     assert 1 - uncovered(K, chosen) >= (1 - 1 / np.e) * (1 - best)
 
 
@@ -196,7 +198,7 @@ def test_k_medoids_is_pam(seed):
     """In a pool that one shortlist holds: the same subset as by recomputing every swap."""
     rows = draw(np.random.default_rng(seed), 26, 4)
     K = similarities(unit(rows), 1.0)
-    start = greedy(lambda i, S: -uncovered(K, [*S, i]), 26, 6)
+    start = greedy(lambda i, S: -uncovered(K, [*S, i]), 26, 6, then=K.sum(axis=0))
     end = select(rows, 6, method="k_medoids", rng=0)
     expected = slow_pam(K, start)
     np.testing.assert_array_equal(sorted(end.indices), expected)

@@ -20,6 +20,22 @@ VARIANTS += [
     ("skmm", {"criterion": "full", "metric": x, "mean": True}) for x in ("raw", "whitened")
 ]
 VARIANTS += [
+    (name, {"metric": x})
+    for name, x in (
+        ("adaptive", "raw"),
+        ("facility_location", "raw"),
+        ("facility_location", "centred"),
+        ("herding", "raw"),
+        ("herding", "centred"),
+        ("herding_farthest", "unit"),
+        ("k_center", "raw"),
+        ("k_means", "raw"),
+        ("k_means", "centred"),
+        ("leverage", "unit"),
+        ("ridge_leverage", "centred"),
+    )
+]
+VARIANTS += [
     ("max_herding", {"metric": x, "sigma": s}) for x, s in (("raw", 0.5), ("centred", 2.0))
 ]
 
@@ -306,13 +322,13 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("leverage", "rank", 0),
         ("leverage", "rank", R + 1),
         ("ridge_leverage", "rank", 2.5),
-        ("facility_location", "epsilon", 0.0),
-        ("facility_location", "epsilon", 1.0),
+        ("facility_location", "metric", "cosine"),
         ("glister", "validation_share", 1.5),
         ("glister", "validation_share", 0),
         ("glister", "step", -1.0),
         ("glister", "updates", 0),
         ("k_medoids", "metric", "row"),
+        ("leverage", "metric", None),
         ("kernel_herding", "metric", 3),
         ("log_det", "ridge", 0.0),
         ("log_det", "ridge", 1e-9),

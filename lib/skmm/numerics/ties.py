@@ -17,6 +17,15 @@ TIE = 1e-10
 """Numbers of order one that differ by less are equal."""
 
 
+def rounding_share(terms: int) -> float:
+    """Returns the size of a rounding error relative to the terms of a sum, with a wide margin.
+
+    Errors of ``terms`` products add up like a random walk. Two ways to sum, such as those of two
+    BLAS kernels, differ by less than this share of the largest sum that the terms could have.
+    """
+    return (64.0 + 8.0 * np.sqrt(terms)) * float(np.finfo(np.float64).eps)
+
+
 def first_least(scores: NDArray[np.float64], tolerance: float = TIE) -> int:
     """Returns the first flat index whose score is the least, up to ``tolerance``."""
     return int(np.argmax(scores <= scores.min() + tolerance))

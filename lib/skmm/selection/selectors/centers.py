@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.ties import first_largest
+from skmm.numerics.ties import first_largest, rounding_share
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import rounding_share
+from skmm.selection.selectors.metrics import measured
 from skmm.selection.selectors.signals import require_probabilities
 
 
@@ -46,15 +46,20 @@ def farthest_first(
     reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)",
     nested=True,
 )
-def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") -> Choice:
     r"""Covers the pool: each sample is the farthest from those taken (greedy k-center).
 
     .. math:: i_{k+1} = \arg\max_i \min_{j \le k} \|g_i - g_{i_j}\|
 
-    On the features :math:`G` themselves; the first centre is uniform. The covering radius is at
-    most twice the best one of ``n`` centres. A pick costs ``N r`` and ``N`` numbers of memory.
+    The covering radius is at most twice the best one of ``n`` centres. A pick costs ``N r``.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Draws the first centre.
+        metric: What rows are compared in, see `measured`.
     """
-    kernel = LinearKernel(pool.features, columns=n)
+    kernel = LinearKernel(measured(pool.features, metric), columns=n)
     first = int(rng.integers(pool.N))
     rounding = kernel.rounding
     return Choice(farthest_first(kernel.distances, pool.N, n, first=first, rounding=rounding))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.metrics import measured
 
 _BLOCK = 64
 """Proposals a round: enough for matrix products, few enough that their own b³ does not count."""
@@ -89,15 +90,23 @@ def _thin(
     cost="N r n + N n²",
     reference="Chen et al. (2022), arXiv 2207.06503",
 )
-def sample_adaptively(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+def sample_adaptively(
+    pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit"
+) -> Choice:
     r"""Samples by what the subset does not span yet (randomly pivoted Cholesky).
 
     .. math:: \Pr(i_{k+1} = i) \propto \|(I - P_k) g_i\|^2
 
     with :math:`P_k` the projector on the span of the ``k`` samples taken: randomly pivoted Cholesky
-    on :math:`GG^\top`, on the features :math:`G` themselves, by blocks of the same law. When the
-    residual is zero, at the rank of :math:`G`, the rest of the budget is drawn uniformly.
+    on :math:`GG^\top`, by blocks of the same law. When the residual is zero, at the rank of
+    :math:`G`, the rest of the budget is drawn uniformly.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Draws the pivots.
+        metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    pivots = pivoted_cholesky(LinearKernel(pool.features), n, rng=rng)
+    pivots = pivoted_cholesky(LinearKernel(measured(pool.features, metric)), n, rng=rng)
     rest = np.delete(np.arange(pool.N), pivots)
     return Choice(np.concatenate([pivots, rng.choice(rest, n - len(pivots), replace=False)]))

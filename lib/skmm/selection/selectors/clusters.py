@@ -7,15 +7,18 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skmm.numerics.blocks import blocks
+from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.ties import first_largest
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.metrics import measured
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Flags = NDArray[np.bool_]
 
-_STEPS = 20
-"""Steps at most; those beyond move a few samples between cells."""
+_STEPS = 100
+"""Steps at most; real features in cells of some ten samples take about ten."""
 
 _BLOCK = 64
 """Proposals a round, and centroids that samples are ranked for at a time."""
@@ -27,23 +30,24 @@ _BLOCK = 64
     cost="N r n x steps",
     reference="Lloyd (1982); Arthur and Vassilvitskii (2007), SODA; nearest samples to centroids",
 )
-def take_nearest_to_centroids(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+def take_nearest_to_centroids(
+    pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit"
+) -> Choice:
     r"""Takes the samples nearest to the centroids of ``n`` clusters (k-means).
 
     .. math:: i_k = \arg\min_{i \notin S} \|g_i - \mu_k\|
 
-    On the features :math:`G` themselves: Lloyd's steps, at most 20, from samples drawn by the
-    squared distance to those drawn before (k-means++), each centroid the mean :math:`\mu_k` of its
-    cell. A sample nearest to two centroids stands for the first, the second takes the next nearest.
+    by `lloyd`. A sample nearest to two centroids stands for the first, the second takes the next
+    nearest.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Draws the samples that the steps begin at.
+        metric: What rows are compared in, see `measured`.
     """
-    kernel = LinearKernel(pool.features)
-    centroids = kernel.rows[_spread(kernel, n, rng)].astype(np.float64)
-    cells = _cells(kernel, centroids)
-    for _ in range(_STEPS):
-        centroids = _means(kernel, cells, centroids)
-        before, cells = cells, _cells(kernel, centroids)
-        if np.array_equal(cells, before):
-            break
+    kernel = LinearKernel(measured(pool.features, metric))
+    centroids, _ = lloyd(kernel, n, rng=rng)
     outside = np.ones(pool.N, dtype=bool)
     indices = np.empty(n, dtype=np.intp)
     for i in range(0, n, _BLOCK):
@@ -53,6 +57,33 @@ def take_nearest_to_centroids(pool: Pool, n: int, *, rng: np.random.Generator) -
             indices[k] = first_largest(np.where(outside, near, -np.inf), 2.0 * kernel.rounding)
             outside[indices[k]] = False
     return Choice(indices)
+
+
+def lloyd(kernel: LinearKernel, n: int, *, rng: np.random.Generator) -> tuple[Floats, Indices]:
+    r"""Partitions a pool into ``n`` cells, each of the samples nearest to its mean (k-means).
+
+    Lloyd's steps from samples drawn by the squared distance to those drawn before (k-means++),
+    until no sample changes its cell; a warning says so if 100 steps are not enough. A step compares
+    samples only with centroids that moved, unless their own did: the same partition at a fraction
+    of ``N r n``, for soon few move.
+
+    Returns:
+        Centroids, ``[n, r]``, each the mean of its cell if that is not empty; and the cell of each
+        sample, ``[N]``, of equally near ones the first or the one that it was in.
+    """
+    centroids = kernel.rows[_spread(kernel, n, rng)].astype(np.float64)
+    cells = _cells(kernel, centroids)
+    for _ in range(_STEPS):
+        before, means = cells, _means(kernel, cells, centroids)
+        moved = (means != centroids).any(axis=1)
+        centroids = means
+        cells = _recell(kernel, centroids, cells, moved)
+        if np.array_equal(cells, before):
+            return centroids, cells
+    changed = np.count_nonzero(cells != before)
+    left = f"{changed} of {kernel.N} samples changing their cell"
+    warn_of_limit("k-means", f"its limit of {_STEPS} steps", left, "the subset may still be used")
+    return centroids, cells
 
 
 def _spread(kernel: LinearKernel, n: int, rng: np.random.Generator) -> Indices:
@@ -83,14 +114,40 @@ def _spread(kernel: LinearKernel, n: int, rng: np.random.Generator) -> Indices:
 
 def _cells(kernel: LinearKernel, centroids: Floats) -> Indices:
     """Returns the nearest centroid of each sample, of equally near ones the first: ``[N]``."""
+    return _nearest(kernel, centroids, np.arange(kernel.N))[0]
+
+
+def _nearest(kernel: LinearKernel, centroids: Floats, samples: Indices) -> tuple[Indices, Floats]:
+    r"""Returns the nearest centroid of ``samples``, and its squared distance less :math:`\|g\|^2`.
+
+    Of equally near ones the first.
+    """
     lengths = np.einsum("ij,ij->i", centroids, centroids)
-    cells = np.empty(kernel.N, dtype=np.intp)
-    for block in blocks(kernel.N, max(centroids.shape)):
-        distances = kernel.rows[block].astype(np.float64, copy=False) @ centroids.T
+    cells, least = np.empty(len(samples), dtype=np.intp), np.empty(len(samples))
+    for block in blocks(len(samples), max(centroids.shape)):
+        distances = kernel.rows[samples[block]].astype(np.float64, copy=False) @ centroids.T
         distances *= -2.0
         distances += lengths
-        least = distances.min(axis=1, keepdims=True)
-        cells[block] = np.argmax(distances <= least + 2.0 * kernel.rounding, axis=1)
+        least[block] = distances.min(axis=1)
+        near = distances <= least[block][:, None] + 2.0 * kernel.rounding
+        cells[block] = np.argmax(near, axis=1)
+    return cells, least
+
+
+def _recell(kernel: LinearKernel, centroids: Floats, cells: Indices, moved: Flags) -> Indices:
+    """Returns the nearest centroid of each sample after those of ``moved`` moved: ``[N]``."""
+    cells, movers = cells.copy(), np.flatnonzero(moved)
+    own = moved[cells]
+    followers, others = np.flatnonzero(own), np.flatnonzero(~own)
+    cells[followers] = _nearest(kernel, centroids, followers)[0]
+    if len(movers) > 0 and len(others) > 0:
+        nearest, least = _nearest(kernel, centroids[movers], others)
+        held = np.einsum("ij,ij->i", centroids, centroids)[cells[others]]
+        for block in blocks(len(others), centroids.shape[1]):
+            rows = kernel.rows[others[block]]
+            held[block] -= 2.0 * np.einsum("ij,ij->i", rows, centroids[cells[others[block]]])
+        nearer = least < held - 2.0 * kernel.rounding
+        cells[others[nearer]] = movers[nearest[nearer]]
     return cells
 
 

@@ -49,8 +49,8 @@ def span_greedily(
         pool: The pool.
         n: Budget.
         rng: Draws the first sample.
-        metric: As for ``max_herding``.
-        sigma: Width of the kernel.
+        metric: What rows are compared in, see `measured`.
+        sigma: Width of the kernel in that metric, see `measured`.
         ridge: :math:`\lambda`, at least 1e-6, in units of a sample's own similarity, which is 1.
     """
     ridge = check_positive(ridge, "ridge", hint="0.01 is usual")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skmm.numerics.ties import rounding_share
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import largest, rounding_share
+from skmm.selection.selectors.ranking import largest
 from skmm.selection.selectors.signals import (
     require_checkpoints,
     require_correctness,

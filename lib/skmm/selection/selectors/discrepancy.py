@@ -38,8 +38,8 @@ def herd_in_kernel(
         pool: The pool.
         n: Budget.
         rng: Not used.
-        metric: As for ``max_herding``.
-        sigma: Width of the kernel.
+        metric: What rows are compared in, see `measured`.
+        sigma: Width of the kernel in that metric, see `measured`.
     """
     kernel = GaussianKernel(measured(pool.features, metric), sigma)
     density = kernel.sums() / kernel.N

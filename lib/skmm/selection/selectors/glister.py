@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skmm.numerics.inputs import check_integer, check_positive
+from skmm.numerics.ties import rounding_share
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import largest, rounding_share
+from skmm.selection.selectors.ranking import largest
 from skmm.selection.selectors.signals import require_labels, require_probabilities
 
 

@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from skmm.numerics.ties import first_largest
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.metrics import measured
 
 Scores = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _herd(pool: Pool, n: int, score: Scores) -> Choice:
+def _herd(rows: NDArray[np.float64], n: int, score: Scores) -> Choice:
     r"""Takes the best-scored sample ``n`` times.
 
     ``score`` sees :math:`\langle g_i, w\rangle` and :math:`\|g_i\|^2`, where
     :math:`w = k\mu - \sum_{j \in S} g_j` is what the ``k``-th sample should be.
     """
-    kernel = LinearKernel(pool.features, columns=n)
-    to_mean = kernel.times(pool.features.mean(axis=0, dtype=np.float64))
-    to_taken = np.zeros(pool.N)
-    outside = np.ones(pool.N, dtype=bool)
+    kernel = LinearKernel(rows, columns=n)
+    to_mean = kernel.times(rows.mean(axis=0))
+    to_taken = np.zeros(kernel.N)
+    outside = np.ones(kernel.N, dtype=bool)
     indices = np.empty(n, dtype=np.intp)
     for k in range(n):
         scores = score((k + 1) * to_mean - to_taken, kernel.energies)
@@ -43,16 +44,22 @@ def _herd(pool: Pool, n: int, score: Scores) -> Choice:
     reference="Welling (2009), ICML",
     nested=True,
 )
-def herd(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+def herd(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") -> Choice:
     r"""Follows the pool's mean: kernel herding in feature space, without replacement.
 
     .. math:: i_k = \arg\max_{i \notin S} \langle w_k, g_i\rangle, \qquad
               w_{k+1} = w_k + \mu - g_{i_k}, \quad w_1 = \mu = \tfrac1N \sum_i g_i
 
-    On the features :math:`G` themselves. Welling's dynamics may take a sample twice; here each is
-    taken at most once, and of equal scores the first in the pool wins.
+    Welling's dynamics may take a sample twice; here each is taken at most once, and of equal scores
+    the first in the pool wins.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Not used.
+        metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return _herd(pool, n, lambda alignment, energies: alignment)
+    return _herd(measured(pool.features, metric), n, lambda alignment, energies: alignment)
 
 
 @selector(
@@ -63,12 +70,20 @@ def herd(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     reference="DeepCore, Guo et al. (2022), arXiv 2204.08499, as coded",
     nested=True,
 )
-def herd_farthest(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
+def herd_farthest(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "raw") -> Choice:
     r"""Takes the sample farthest from the one that herding wants: the public baseline's slip.
 
     .. math:: i_k = \arg\max_{i \notin S} \Bigl\| k\mu - \sum_{j \in S} g_j - g_i \Bigr\|
 
     The reference code has this maximum where a greedy match of the mean has the minimum. The
-    paper's Herding row is reproduced by it, and by nothing else; it is no method to use.
+    paper's Herding row is reproduced by it, on raw rows, and by nothing else; it is no method to
+    use.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Not used.
+        metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return _herd(pool, n, lambda alignment, energies: energies - 2.0 * alignment)
+    rows = measured(pool.features, metric)
+    return _herd(rows, n, lambda alignment, energies: energies - 2.0 * alignment)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.blocks import blocks
-from skmm.selection.selectors.ranking import rounding_share
+from skmm.numerics.ties import rounding_share
 
 
 class LinearKernel:

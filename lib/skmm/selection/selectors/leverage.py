@@ -13,6 +13,7 @@ from skmm.numerics.inputs import check_integer
 from skmm.rounding.sampling import round_by_sampling
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
+from skmm.selection.selectors.metrics import measured
 from skmm.spectrum import intrinsic_dimension
 
 Floats = NDArray[np.float64]
@@ -27,16 +28,18 @@ _APART = 1e-6
 """Relative distance of two eigenvalues below which their directions cannot be told apart."""
 
 
-def _scores(pool: Pool, weigh: Callable[[Floats], Floats]) -> Floats:
+def _scores(pool: Pool, metric: str, weigh: Callable[[Floats], Floats]) -> Floats:
     r"""Returns :math:`\sum_j w_j U_{ij}^2` with weights of the squared singular values: ``[N]``.
 
     By an eigendecomposition of the smaller of :math:`G^\top G` and :math:`GG^\top`; of the sketch
-    where both are large. Rows are looked at in blocks, so no copy of them is made.
+    where both are large. Rows are looked at in blocks: of raw ones no copy is made.
     """
     sketched = min(pool.rows.shape) > _LARGE or pool.m == pool.rows.shape[1]
     rows = pool.sketched if sketched else pool.features
+    if metric != "raw":  # a scale of all rows changes no score
+        rows = measured(rows, metric)
     N, r = rows.shape
-    if sketched and r < N:  # the certificate needs it, too
+    if sketched and metric == "raw" and r < N:  # the certificate needs it, too
         energies, vectors = N * pool.spectrum.eigenvalues, pool.spectrum.eigenvectors
     else:
         kernel = LinearKernel(rows)
@@ -72,7 +75,7 @@ def _rank(pool: Pool, energies: Floats, rank: int | None) -> int:
     return min(rank, len(energies))
 
 
-def leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
+def leverage_scores(pool: Pool, rank: int | None = None, metric: str = "raw") -> Floats:
     r"""Returns truncated leverage scores :math:`\sum_{j \le k} U_{ij}^2`, shape ``[N]``, sum k.
 
     Directions whose singular values equal the k-th are kept with it: which of them would be cut
@@ -84,10 +87,10 @@ def leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
         k = _rank(pool, energies, rank)
         return np.ones(np.count_nonzero(energies >= (1.0 - _APART) * energies[k - 1]) if k else 0)
 
-    return _scores(pool, weigh)
+    return _scores(pool, metric, weigh)
 
 
-def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
+def ridge_leverage_scores(pool: Pool, rank: int | None = None, metric: str = "raw") -> Floats:
     r"""Returns ridge leverage scores :math:`\ell_i(\lambda)`, shape ``[N]``, sum at most 2k."""
     _check_rank(pool, rank)
 
@@ -95,7 +98,7 @@ def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
         k = _rank(pool, energies, rank)
         return energies / (energies + energies[k:].sum() / max(k, 1))
 
-    return _scores(pool, weigh)
+    return _scores(pool, metric, weigh)
 
 
 @selector(
@@ -106,18 +109,29 @@ def ridge_leverage_scores(pool: Pool, rank: int | None = None) -> Floats:
     nested=True,
 )
 def sample_by_leverage(
-    pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None
+    pool: Pool,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    rank: int | None = None,
+    metric: str = "raw",
 ) -> Choice:
     r"""Samples by truncated leverage scores, without replacement.
 
     .. math:: \ell_i = \sum_{j \le k} U_{ij}^2, \qquad G = U\,\mathrm{diag}(\sigma)\,V^\top
 
-    On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
-    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; directions of the same
-    :math:`\sigma` as the k-th are kept with it. Successive sampling; samples without leverage come
-    last, uniformly.
+    In the sketch if both sides of :math:`G` exceed 4096. Successive sampling; samples without
+    leverage come last, uniformly.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Draws the samples.
+        rank: :math:`k`, the pool's intrinsic dimension unless told; directions of the same
+            :math:`\sigma` as the k-th are kept with it.
+        metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return Choice(round_by_sampling(leverage_scores(pool, rank), n, rng=rng))
+    return Choice(round_by_sampling(leverage_scores(pool, rank, metric), n, rng=rng))
 
 
 @selector(
@@ -128,17 +142,28 @@ def sample_by_leverage(
     nested=True,
 )
 def sample_by_ridge_leverage(
-    pool: Pool, n: int, *, rng: np.random.Generator, rank: int | None = None
+    pool: Pool,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    rank: int | None = None,
+    metric: str = "raw",
 ) -> Choice:
     r"""Samples by ridge leverage scores, without replacement.
 
     .. math:: \ell_i(\lambda) = g_i^\top (G^\top G + \lambda I)^{\dagger} g_i, \qquad
               \lambda = \tfrac1k \sum_{j > k} \sigma_j^2
 
-    On the features :math:`G` themselves (in the sketch if both sides of :math:`G` exceed 4096).
-    ``rank`` is :math:`k`, the pool's intrinsic dimension unless told; with the reference's ridge
-    the directions beyond :math:`k` together count at most as much as :math:`k` leading ones.
-    Directions below a 1e-5 share of the largest singular value do not count. Successive sampling;
-    rows of zeros come last, uniformly.
+    In the sketch if both sides of :math:`G` exceed 4096. With the reference's ridge the directions
+    beyond :math:`k` together count at most as much as :math:`k` leading ones. Directions below a
+    1e-5 share of the largest singular value do not count. Successive sampling; rows of zeros come
+    last, uniformly.
+
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Draws the samples.
+        rank: :math:`k`, the pool's intrinsic dimension unless told.
+        metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return Choice(round_by_sampling(ridge_leverage_scores(pool, rank), n, rng=rng))
+    return Choice(round_by_sampling(ridge_leverage_scores(pool, rank, metric), n, rng=rng))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from skmm.criteria import Coverage
 from skmm.numerics.gaussian import GaussianKernel
+from skmm.numerics.similarity import Similarity
 from skmm.numerics.ties import TIE, first_largest
 from skmm.rounding.exchange import exchange
 from skmm.selection.selectors.base import Choice, Pool, selector
@@ -16,17 +17,19 @@ _BATCH = 16
 """Candidates whose gain is computed at once."""
 
 
-def cover_greedily(kernel: GaussianKernel, n: int) -> NDArray[np.intp]:
+def cover_greedily(kernel: Similarity, n: int) -> NDArray[np.intp]:
     r"""Takes n times the sample that adds most to :math:`\sum_j \max_{i \in S} k(i, j)`.
 
     Gains only fall as the subset grows: those computed before bound the present ones, and only
-    samples whose bound exceeds the best gain known are computed anew (lazy greedy, exact). Of gains
-    that are equal up to rounding the first in the pool wins.
+    samples whose bound exceeds the best gain known are computed anew (lazy greedy, exact). Two
+    samples that nothing but each other is near to gain the same: of equal gains the sample wins
+    that is more similar to the pool, and of those that are equal in this, too, the first.
 
     Returns:
         Indices in the order taken, shape ``[n]``.
     """
-    bounds, best = kernel.sums(), np.zeros(kernel.N)
+    density, best = kernel.sums(), np.zeros(kernel.N)
+    bounds = density.copy()
     tolerance = TIE * kernel.N
     outside, exact = np.ones((2, kernel.N), dtype=bool)
     indices = np.empty(n, dtype=np.intp)
@@ -41,7 +44,8 @@ def cover_greedily(kernel: GaussianKernel, n: int) -> NDArray[np.intp]:
             over = kernel.rows(stale) - best
             bounds[stale] = np.maximum(over, 0.0, out=over).sum(axis=1)
             exact[stale] = True
-        indices[k] = first_largest(np.where(exact, bounds, -np.inf), tolerance)
+        equals = np.flatnonzero(exact & (bounds >= least))
+        indices[k] = equals[first_largest(density[equals], tolerance)]
         np.maximum(best, kernel.rows(indices[k : k + 1])[0], out=best)
         outside[indices[k]], exact[:] = False, False
     return indices
@@ -77,9 +81,8 @@ def herd_maxima(
         pool: The pool.
         n: Budget.
         rng: Not used.
-        metric: ``unit``: rows of unit norm; ``raw``: as they are, their root mean square length the
-            unit of ``sigma``; ``centred``: less their mean, then of unit norm.
-        sigma: Width of the kernel.
+        metric: What rows are compared in, see `measured`.
+        sigma: Width of the kernel in that metric, see `measured`.
     """
     return Choice(cover_greedily(GaussianKernel(measured(pool.features, metric), sigma), n))
 
@@ -113,8 +116,8 @@ def exchange_medoids(
         pool: The pool.
         n: Budget.
         rng: Not used.
-        metric: As for ``max_herding``.
-        sigma: Width of the kernel.
+        metric: What rows are compared in, see `measured`.
+        sigma: Width of the kernel in that metric, see `measured`.
     """
     kernel = GaussianKernel(measured(pool.features, metric), sigma)
     coverage = Coverage.of(kernel, n)

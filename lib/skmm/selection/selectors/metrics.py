@@ -1,4 +1,4 @@
-"""Metrics: what rows are measured in by the methods that compare them by a Gaussian kernel."""
+"""Metrics: what rows are compared in, the knobs ``metric`` and ``sigma`` of the selectors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ _AT_THE_MEAN = 1e-9
 
 
 def measured(features: NDArray[np.floating], metric: str) -> NDArray[np.float64]:
-    r"""Returns rows in a metric, ``[N, r]``, of typical length one so that a width has a meaning.
+    r"""Returns rows in a metric, ``[N, r]``, as the methods that compare rows see them.
 
     - ``unit``: :math:`g_i/\|g_i\|`, so that distances are those of angles;
     - ``raw``: the rows as they are, in units of the root of their mean square length;
     - ``centred``: rows less their mean, then of unit norm.
 
-    Rows of zeros, and with ``centred`` those at the mean, stay zero.
+    Rows of zeros, and with ``centred`` those at the mean, stay zero. In each a typical length is
+    one, so that the width ``sigma`` of a kernel :math:`e^{-\|x - y\|^2/\sigma^2}` has a meaning:
+    1 suits unit rows.
 
     Raises:
         ValueError: ``metric`` is none of `METRICS`.

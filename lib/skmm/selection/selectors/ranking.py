@@ -6,15 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def rounding_share(terms: int) -> float:
-    """Returns the size of a rounding error relative to the terms of a sum, with a wide margin.
-
-    Errors of ``terms`` products add up like a random walk. Two ways to sum, such as those of two
-    BLAS kernels, differ by less than this share of the largest sum that the terms could have.
-    """
-    return (64.0 + 8.0 * np.sqrt(terms)) * float(np.finfo(np.float64).eps)
-
-
 def largest(
     scores: NDArray[np.float64], n: int, *, tolerance: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:

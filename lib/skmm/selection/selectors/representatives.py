@@ -4,58 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmm.numerics.inputs import check_positive
-from skmm.numerics.ties import first_largest
+from skmm.numerics.nearness import Nearness
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.selection.selectors.kernel import LinearKernel
-from skmm.selection.selectors.ranking import rounding_share
-
-_CANDIDATES = 256
-"""Columns of distances held at a time."""
+from skmm.selection.selectors.medoids import cover_greedily
+from skmm.selection.selectors.metrics import measured
 
 
 @selector(
     "facility_location",
     label="Facility location",
-    cost="N² r log(1/epsilon)",
+    deterministic=True,
+    nested=True,
+    cost="N² r",
     reference="Mirzasoleiman et al. (2020), arXiv 1906.01827 (CRAIG)",
 )
 def locate_facilities(
-    pool: Pool, n: int, *, rng: np.random.Generator, epsilon: float = 0.1
+    pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit"
 ) -> Choice:
     r"""Brings every sample close to one of the subset (facility location, as CRAIG).
 
-    .. math:: \min_S \sum_i \min_{j \in S} \|g_i - g_j\|
+    .. math:: \min_{|S| = n} \sum_i \min_{j \in S} \|g_i - g_j\|
 
-    On the features :math:`G` themselves, labels unused: the reference does the same within each
-    class, on gradients of the last layer, and weighs the samples by the size of their cells. By
-    stochastic greedy: each pick is the best of :math:`\tfrac Nn \log\tfrac1\epsilon` random
-    candidates, within :math:`1 - 1/e - \epsilon` of the best subset in expectation (of the gain
-    over a subset at twice the largest norm); at most 256 columns of distances are held at a time.
+    Greedily, from the medoid of the pool: within :math:`1 - 1/e` of the best subset in what the sum
+    is below N times :math:`\rho`, twice the largest distance from the pool's mean. By lazy greedy
+    without an approximation on the similarity :math:`1 - \|g_i - g_j\|/\rho`, in the memory and at
+    the cost of ``max_herding``. The reference does the same within each class, labels in hand, on
+    gradients of the last layer, and weighs the samples by the size of their cells.
 
-    References:
-        Mirzasoleiman et al. (2015), https://arxiv.org/abs/1409.7938, for stochastic greedy.
+    Args:
+        pool: The pool.
+        n: Budget.
+        rng: Not used.
+        metric: What rows are compared in, see `measured`.
     """
-    epsilon = check_positive(epsilon, "epsilon", hint="0.1 is usual, smaller is slower and better")
-    if epsilon >= 1.0:
-        raise ValueError(f"epsilon must be in (0, 1), got {epsilon!r}; 0.1 is usual")
-    kernel = LinearKernel(pool.features)
-    # No distance is larger: the first pick is then the medoid of its candidates.
-    reach = 2.0 * np.sqrt(kernel.energies.max())
-    nearest = np.full(pool.N, reach)
-    # Where all gains are zero, as once every distinct row is taken, they are sums of these errors.
-    rounding = rounding_share(pool.features.shape[1]) * reach * pool.N
-    outside = np.arange(pool.N)
-    count = int(np.ceil(pool.N / n * np.log(1.0 / epsilon)))
-    indices = np.empty(n, dtype=np.intp)
-    for k in range(n):
-        candidates = np.sort(rng.choice(outside, min(count, len(outside)), replace=False))
-        gains = np.empty(len(candidates))
-        for i in range(0, len(candidates), _CANDIDATES):
-            distances = np.sqrt(kernel.all_distances(candidates[i : i + _CANDIDATES]))
-            np.subtract(nearest[:, None], distances, out=distances)
-            gains[i : i + _CANDIDATES] = np.maximum(distances, 0.0, out=distances).sum(axis=0)
-        indices[k] = candidates[first_largest(gains, 1e-9 * gains.max() + rounding)]
-        outside = outside[outside != indices[k]]
-        np.minimum(nearest, np.sqrt(kernel.distances(indices[k])), out=nearest)
-    return Choice(indices)
+    return Choice(cover_greedily(Nearness(measured(pool.features, metric)), n))

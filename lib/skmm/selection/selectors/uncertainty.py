@@ -8,8 +8,9 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_rows
+from skmm.numerics.ties import rounding_share
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.selection.selectors.ranking import largest, rounding_share
+from skmm.selection.selectors.ranking import largest
 from skmm.selection.selectors.signals import (
     HOW_TO_GET,
     require,

@@ -1,0 +1,148 @@
+r"""Similarities of a pool's rows that fall with distance, held as a whole where they have room."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.numerics.threads import large_product
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_DOUBLE, _SINGLE = 1 << 25, 1 << 27
+"""Similarities of a whole pool that are held in double, and in single precision: N up to 5,792 in
+256 MB, up to 11,585 in 512 MB."""
+
+_TILE = 512
+"""Side of the tiles in which they are made: 2 MB each, in the cache for what follows."""
+
+
+class Similarity(ABC):
+    r"""Similarities :math:`k(x_i, x_j)` in [0, 1] of a pool's rows, told by their distance alone.
+
+    Distances come from inner products of rows less their mean, so that a shift of all rows changes
+    none but by rounding. All similarities are held for up to 5,792 rows. For up to 11,585 they are
+    held in single precision: computed in double and rounded, so that two processors differ in few
+    of them by 1e-7, which is far below what counts in a mean over so many. Beyond, and with
+    ``hold=False``, nothing but a copy of the rows is held. A subclass says how similar rows of a
+    distance are.
+
+    Attributes:
+        _scaled: rows z less their mean, in the unit that the subclass wants, ``[N, m]``.
+        _halves: :math:`\tfrac12\|z_i\|^2`, ``[N]``.
+    """
+
+    _scaled: Floats
+    _halves: Floats
+    _hold: bool
+
+    def __init__(self, rows: NDArray[np.floating], *, hold: bool):
+        self._scaled = rows - rows.mean(axis=0, dtype=np.float64)
+        self._hold = hold and len(rows) ** 2 <= _SINGLE
+
+    def _scale(self, factor: float) -> None:
+        """Multiplies all distances by ``factor``; to be called once."""
+        self._scaled *= factor
+        self._halves = 0.5 * np.einsum("ij,ij->i", self._scaled, self._scaled)
+
+    @property
+    def N(self) -> int:
+        """Pool size."""
+        return len(self._scaled)
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of them is held, so that parts of it cost no product."""
+        return self._hold
+
+    @property
+    def limit(self) -> int:
+        """Numbers that may be held besides: as many as the rows have entries, or 256 MB."""
+        return max(_DOUBLE, self._scaled.size)
+
+    @cached_property
+    def _matrix(self) -> NDArray[np.floating]:
+        matrix = np.empty((self.N, self.N), np.float64 if self.N**2 <= _DOUBLE else np.float32)
+        for one, other, similar in self._upper_tiles():
+            matrix[one, other] = similar
+            matrix[other, one] = similar.T
+        return matrix
+
+    def _upper_tiles(self) -> Iterator[tuple[slice, slice, Floats]]:
+        with large_product(self.N * self._scaled.size // 2):
+            for i in range(0, self.N, _TILE):
+                for j in range(i, self.N, _TILE):
+                    one, other = slice(i, i + _TILE), slice(j, j + _TILE)
+                    yield one, other, self._make(one, other)
+
+    def _make(self, some: Indices | slice, others: Indices | slice) -> Floats:
+        halves = self._scaled[some] @ self._scaled[others].T
+        halves -= self._halves[some][:, None]
+        halves -= self._halves[others]
+        np.minimum(halves, 0.0, out=halves)
+        return self._apply(halves)
+
+    @abstractmethod
+    def _apply(self, halves: Floats) -> Floats:
+        r"""Overwrites :math:`-\tfrac12\|z_i - z_j\|^2`, at most 0, by the similarities."""
+
+    def block(self, some: Indices | slice, others: Indices | slice) -> Floats:
+        """Returns the similarities of ``some`` to ``others``, to be written to."""
+        if not self._hold:
+            return self._make(some, others)
+        if not isinstance(some, slice) and not isinstance(others, slice):
+            some = some[:, None]
+        return self._matrix[some, others].astype(np.float64)
+
+    def tiles(
+        self, some: Indices, others: Indices | None = None
+    ) -> Iterator[tuple[slice, slice, Floats]]:
+        """Yields the similarities of ``some`` to ``others``, or to the pool, tile by tile.
+
+        Yields:
+            A slice of ``some``, a slice of ``others``, and their similarities.
+        """
+        count = self.N if others is None else len(others)
+        with large_product(len(some) * count * self._scaled.shape[1]):
+            for i in range(0, len(some), _TILE):
+                part = slice(i, min(i + _TILE, len(some)))
+                for j in range(0, count, _TILE):
+                    block = slice(j, min(j + _TILE, count))
+                    wanted = block if others is None else others[block]
+                    yield part, block, self.block(some[part], wanted)
+
+    def rows(self, indices: Indices) -> Floats:
+        """Returns the similarities of ``indices`` to the pool: ``[len(indices), N]``."""
+        if self._hold:
+            return self.block(indices, slice(None))
+        out = np.empty((len(indices), self.N))
+        for part, block, similar in self.tiles(indices):
+            out[part, block] = similar
+        return out
+
+    def sums(self) -> Floats:
+        """Returns the sum of each row of similarities, ``[N]``, at half the price of all rows."""
+        if self._hold:
+            return self._matrix.sum(axis=1, dtype=np.float64)
+        total = np.zeros(self.N)
+        for one, other, similar in self._upper_tiles():
+            total[one] += similar.sum(axis=1)
+            if other.start > one.start:
+                total[other] += similar.sum(axis=0)
+        return total
+
+    def spread(self, count: int) -> Indices:
+        """Returns ``count`` samples from the middle of the pool to its margin, evenly; or all.
+
+        By their rank in the distance from the mean: it matters not where in the pool they stand.
+        """
+        if count >= self.N:
+            return np.arange(self.N)
+        # Rounded, so that equal distances are told apart by their place and not by rounding.
+        order = np.argsort(np.round(self._halves / self._halves.max(), 9), kind="stable")
+        return order[((np.arange(count) + 0.5) * self.N / count).astype(np.intp)]

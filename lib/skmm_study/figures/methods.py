@@ -39,6 +39,7 @@ LOOKS = {
     "active_ft": ("#56B4E9", "D"),
     "covariance_matching": ("#CA9161", "*"),
     "sensitivity": ("#FBAFE4", "h"),
+    "kernel_thinning": ("#949494", "^"),
     "class_balanced": ("#949494", "d"),
     "contextual_diversity": ("#DE8F05", "h"),
     "glister": ("#CC78BC", "p"),

@@ -3,7 +3,7 @@
 import mmap
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import numpy as np
 import pandas as pd
@@ -122,6 +122,7 @@ def test_weights_of_a_method_are_kept(data, tmp_path):
             chosen = select(data[0], n, method=method, rng=seed)
             assert isinstance(S, WeightedSubset) == (method == "sensitivity")
             np.testing.assert_array_equal(S, chosen.indices)
+            assert class_coverage(data[1], {(method, n, seed): S})["coverage"][0] > 0
             if method == "sensitivity":
                 np.testing.assert_array_equal(S.weights, chosen.weights)
 
@@ -129,7 +130,8 @@ def test_weights_of_a_method_are_kept(data, tmp_path):
 def test_probes_are_weighted_where_the_subset_is(data, tmp_path):
     """Rows and weights stay aligned; the same rows without weights, or with others, score anew."""
     rng = np.random.default_rng(4)
-    indices, accuracies = rng.permutation(80)[:30], []
+    data = [part + 2 * rng.standard_normal(part.shape) if part.ndim == 2 else part for part in data]
+    indices, scores = rng.permutation(80)[:30], []
     masses = rng.exponential(size=30) ** 4 + 1e-3
     for weights in (None, masses, masses[::-1]):
         S = indices if weights is None else WeightedSubset(indices, weights / weights.sum())
@@ -138,9 +140,9 @@ def test_probes_are_weighted_where_the_subset_is(data, tmp_path):
         in_order = None if weights is None else weights[order]
         X, y = (part[indices[order]] for part in data[:2])
         probe = LinearProbe.fit(X, y, rng=evaluation_rng(1), weights=in_order)
-        accuracies.append(results["accuracy"][0])
-        assert accuracies[-1] == probe_scores(probe, *data[2:]).accuracy
-    assert len(set(accuracies)) == 3
+        scores.append(tuple(results.loc[0, ["accuracy", "macro_f1"]]))
+        assert scores[-1] == astuple(probe_scores(probe, *data[2:]))
+    assert len(set(scores)) == 3
 
 
 def test_scores_belong_to_the_subset_not_to_its_name(data, tmp_path):

@@ -17,7 +17,7 @@ from skmm.numerics.nearness import Nearness
 from skmm.numerics.ties import first_largest
 from skmm.selection.selectors import Pool
 from skmm.selection.selectors.cholesky import pivoted_cholesky
-from skmm.selection.selectors.clusters import _spread, lloyd, take_nearest_to_centroids
+from skmm.selection.selectors.clusters import lloyd, spread, take_nearest_to_centroids
 from skmm.selection.selectors.kernel import LinearKernel
 from skmm.selection.selectors.leverage import leverage_scores, ridge_leverage_scores
 from skmm.selection.selectors.metrics import METRICS, measured
@@ -568,7 +568,7 @@ def test_lloyd_is_that_of_all_distances(n, metric, rng):
     """From the same seeds, every distance computed in every step, until nothing changes."""
     G = measured(draw(rng, 80, 4), metric)
     kernel = LinearKernel(G)
-    centroids = G[_spread(kernel, n, np.random.default_rng(4))]
+    centroids = G[spread(kernel, n, np.random.default_rng(4))]
     cells = None
     while True:
         before, cells = cells, cdist(G, centroids).argmin(axis=1)
@@ -615,7 +615,7 @@ def spread_law(G, n):
 def test_blocks_of_seeds_follow_the_sequential_law(rng):
     """Frequencies of all ordered triples in T draws lie within five standard errors."""
     G, T = draw(rng, 5, 3), 2000
-    seen = Counter(tuple(_spread(LinearKernel(G), 3, rng).tolist()) for _ in range(T))
+    seen = Counter(tuple(spread(LinearKernel(G), 3, rng).tolist()) for _ in range(T))
     law = spread_law(G, 3)
     assert set(seen) <= set(law)
     for seeds, p in law.items():

@@ -25,8 +25,9 @@ def by_name(lines, renamed=()):
     return requirements
 
 
-# The extra `clip` is no part of the study's environment: nothing is drawn with it.
-EXTRAS = [lines for extra, lines in PROJECT["optional-dependencies"].items() if extra != "clip"]
+# These extras are no part of the study's environment: nothing that is committed is made with them.
+APART = {"clip", "thinning"}
+EXTRAS = [lines for extra, lines in PROJECT["optional-dependencies"].items() if extra not in APART]
 DIRECT = by_name(line for part in [PROJECT["dependencies"], *EXTRAS] for line in part)
 DIRECT.pop("skmm")
 LOCKED = by_name(line for line in (ROOT / "requirements.lock").read_text().splitlines() if line)
@@ -74,4 +75,4 @@ def test_extra_of_the_tests_brings_all_others():
         held |= added
         lines = [line for extra in added for line in PROJECT["optional-dependencies"][extra]]
         added = {x for line in by_name(lines).get("skmm", []) for x in line.extras} - held
-    assert held == PROJECT["optional-dependencies"].keys() - {"clip"}
+    assert held == PROJECT["optional-dependencies"].keys() - APART

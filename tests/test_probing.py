@@ -44,6 +44,52 @@ def test_reaches_the_optimum_of_scikit_learn(n, d, C, alpha):
     np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize(("n", "d", "C"), SHAPES)
+def test_weights_are_those_of_scikit_learn(n, d, C):
+    """Weighted losses have scikit-learn's optimum, with the energy of the weighted rows."""
+    X, y = blobs(n, d, C)
+    w = np.random.default_rng(3).exponential(size=n) + 0.05
+    w /= w.sum()
+    probe = LinearProbe.fit(X, y, rng=0, alphas=1e-3, tolerance=1e-14, weights=7 * w)
+    spread = w @ np.sum((X - w @ X) ** 2, axis=1)
+    strength = 1 / (n * 1e-3 * spread) * (2 if C == 2 else 1)
+    other = LogisticRegression(C=strength, tol=1e-9, max_iter=20000)
+    theirs = other.fit(X, y, sample_weight=n * w).decision_function(X)
+    ours = X @ probe.weights + probe.intercept
+    ours = ours[:, 1] - ours[:, 0] if C == 2 else ours - ours.mean(axis=1, keepdims=True)
+    theirs = theirs if C == 2 else theirs - theirs.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 12), (30, 80)])
+def test_a_whole_weight_is_as_many_rows(n, d):
+    """A row of weight three is three rows of weight one; equal weights are none."""
+    X, y = blobs(n, d, 3)
+    times = np.random.default_rng(4).integers(1, 4, n)
+    options = {"rng": 0, "alphas": 1e-3, "tolerance": 1e-14}
+    weighted = LinearProbe.fit(X, y, weights=times, **options)
+    repeated = LinearProbe.fit(np.repeat(X, times, axis=0), np.repeat(y, times), **options)
+    for ours, theirs in zip(*[(X @ p.weights + p.intercept,) for p in (weighted, repeated)],
+                            strict=True):  # fmt: skip
+        np.testing.assert_allclose(
+            ours - ours.mean(axis=1, keepdims=True),
+            theirs - theirs.mean(axis=1, keepdims=True),
+            atol=1e-4 * np.abs(theirs).max(),
+        )
+    equal = LinearProbe.fit(X, y, rng=0, weights=np.full(n, 0.25))
+    np.testing.assert_array_equal(equal.weights, LinearProbe.fit(X, y, rng=0).weights)
+
+
+def test_held_out_accuracy_is_weighted():
+    """A row that is missed counts by its weight: nearly all, or next to nothing."""
+    X, y = np.array([[0.0], [0.1], [0.2], [1.0], [1.1], [1.2], [0.15]]), [0, 0, 0, 1, 1, 1, 1]
+    for weight, accuracy in ((1e-6, 1.0), (1e6, 0.0)):
+        probe = LinearProbe.fit(
+            X, y, rng=0, alphas=[1e-2, 1e-3], folds=7, weights=[1] * 6 + [weight]
+        )
+        assert abs(probe.accuracies[-1] - accuracy) < 1e-4
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_default_tolerance_is_enough(dtype):
     """The default stops where accuracy on new rows is within two standard errors of the optimum."""
@@ -151,6 +197,9 @@ def test_same_seed_same_probe():
         ({"labels": [0.5] * 6}, "labels must be"),
         ({"features": np.full((6, 2), np.nan)}, "features must be finite"),
         ({"rng": None}, "rng must be"),
+        ({"weights": [1.0] * 5}, r"weights must be n=6 .* got shape \[5\]"),
+        ({"weights": [1.0] * 5 + [0.0]}, "weights must be finite and positive, got 0.0"),
+        ({"weights": ["a"] * 6}, "weights must be n=6"),
     ],
 )
 def test_bad_input_is_named(change, message):

@@ -62,12 +62,15 @@ def test_import_is_lazy():
 
 MATCH_WITH_CVXPY = "skmm.match_moments(numpy.eye(5), 2, solver='cvxpy', rng=0)"
 
+THIN = "skmm.select(numpy.eye(5), 2, method='kernel_thinning', rng=0)"
+
 
 @pytest.mark.parametrize(
     ("module", "extra", "needed_by", "statement"),
     [
         ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
         ("cvxpy", "cvxpy", 'solver="cvxpy"', MATCH_WITH_CVXPY),
+        ("goodpoints", "thinning", 'method="kernel_thinning"', THIN),
     ],
 )
 def test_missing_extra_says_what_to_install(module, extra, needed_by, statement):

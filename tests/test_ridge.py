@@ -38,6 +38,21 @@ def test_scikit_learn_penalty_is_n_times_alpha(n, r):
         np.testing.assert_allclose(theta, other, rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("T", [None, 2])
+@pytest.mark.parametrize(("n", "r"), SHAPES)
+def test_weights_are_those_of_scikit_learn(n, r, T):
+    """Weights of any scale, as if of sum n."""
+    from sklearn.linear_model import Ridge
+
+    G, y = problem(n, r, T)
+    w = np.random.default_rng(3).exponential(size=n) + 0.05
+    path = RidgePath.fit(G, y, alphas=ALPHAS, weights=w)
+    for alpha, theta in zip(ALPHAS, path.coefficients, strict=True):
+        other = Ridge(alpha=n * alpha, fit_intercept=False, solver="svd")
+        theirs = other.fit(G, y, sample_weight=w / w.mean()).coef_.T
+        np.testing.assert_allclose(theta, theirs, rtol=1e-8, atol=1e-11)
+
+
 @pytest.mark.parametrize("rank", [3, 12])
 @pytest.mark.parametrize(("n", "r"), [(12, 30), (30, 12)])
 def test_zero_penalty_is_the_least_norm_solution(n, r, rank):
@@ -86,6 +101,23 @@ def test_cross_validation_equals_a_slow_loop(n, r, folds):
     assert fast.alpha == ALPHAS[np.argmin(squares)]
 
 
+@pytest.mark.parametrize(("n", "r"), [(13, 30), (31, 7)])
+def test_weighted_cross_validation_equals_a_slow_loop(n, r):
+    """Squared errors are weighted where rows are fitted and where they are held out."""
+    G, y = problem(n, r)
+    w = np.random.default_rng(3).exponential(size=n) + 0.05
+    fast = cross_validate(G, y, rng=5, alphas=ALPHAS, weights=w)
+    w /= w.mean()
+    squares = np.zeros(len(ALPHAS))
+    for held_out in np.array_split(as_generator(5, "cross_validate").permutation(n), 5):
+        kept = np.delete(np.arange(n), held_out)
+        for a, alpha in enumerate(ALPHAS):
+            ridge = (G[kept].T * w[kept]) @ G[kept] + w[kept].sum() * alpha * np.eye(r)
+            theta = np.linalg.solve(ridge, (G[kept].T * w[kept]) @ y[kept])
+            squares[a] += w[held_out] @ (G[held_out] @ theta - y[held_out]) ** 2
+    np.testing.assert_allclose(fast.errors, squares / n, rtol=1e-8)
+
+
 @pytest.mark.parametrize("factor", [1e4, 1e8])
 @pytest.mark.parametrize("folds", [2, 5, 31])
 @pytest.mark.parametrize(("n", "r"), [(13, 30), (31, 7)])
@@ -128,6 +160,8 @@ def test_zero_rows_predict_zero():
         ({"targets": np.ones(4)}, r"targets must be .* got shape \[4\]"),
         ({"targets": np.full(5, np.inf)}, "with 0 finite entries"),
         ({"features": np.full((5, 2), np.nan)}, "features must be finite"),
+        ({"weights": np.ones(4)}, r"weights must be n=5 .* got shape \[4\]"),
+        ({"weights": np.array([1.0, 1, 1, 1, -2])}, "weights must be .* got -2"),
     ],
 )
 def test_bad_input_is_named(change, message):

@@ -8,12 +8,13 @@ import scipy.sparse
 import torch
 from threadpoolctl import threadpool_limits
 
+from methods import METHODS
 from skmm import SELECTORS, as_generator, select
 from skmm.selection.selectors.moments import CRITERIA
 from skmm_study.report.catalogue import catalogue
 
 N, R, C = 60, 7, 4
-VARIANTS = [(name, {}) for name in SELECTORS]
+VARIANTS = [(name, {}) for name in METHODS]
 VARIANTS += [("skmm_paper", {"rounding": "top"}), ("skmm_paper", {"solver": "recipe", "steps": 3})]
 VARIANTS += [("skmm", {"criterion": c}) for c in CRITERIA[1:]]
 VARIANTS += [
@@ -37,6 +38,13 @@ VARIANTS += [
 ]
 VARIANTS += [
     ("max_herding", {"metric": x, "sigma": s}) for x, s in (("raw", 0.5), ("centred", 2.0))
+]
+VARIANTS += [
+    ("active_ft", {"metric": "centred", "steps": 40}),
+    ("covariance_matching", {"metric": "raw", "rank": 3}),
+    ("prob_cover", {"metric": "raw"}),
+    ("sensitivity", {"metric": "raw", "clusters": 1}),
+    ("typiclust", {"metric": "centred", "cap": 3, "neighbours": 4}),
 ]
 
 
@@ -327,8 +335,16 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("glister", "validation_share", 0),
         ("glister", "step", -1.0),
         ("glister", "updates", 0),
+        ("active_ft", "steps", -1),
+        ("active_ft", "temperature", 0.0),
+        ("covariance_matching", "rank", 0),
         ("k_medoids", "metric", "row"),
         ("leverage", "metric", None),
+        ("prob_cover", "clusters", N + 1),
+        ("prob_cover", "delta", -1.0),
+        ("sensitivity", "clusters", 0),
+        ("typiclust", "cap", 0),
+        ("typiclust", "neighbours", 0),
         ("kernel_herding", "metric", 3),
         ("log_det", "ridge", 0.0),
         ("log_det", "ridge", 1e-9),

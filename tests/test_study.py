@@ -3,7 +3,7 @@
 import mmap
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from methods import METHODS
 from skmm.selection.select import select
 from skmm.selection.selectors import SELECTORS
 from skmm.training.probing import LinearProbe, probe_scores
@@ -22,6 +23,7 @@ from skmm_study.trials.costs import metered
 from skmm_study.trials.evaluations import run_finetuning, run_probes
 from skmm_study.trials.pairing import evaluation_rng
 from skmm_study.trials.selections import class_coverage, run_selections
+from skmm_study.trials.subsets import WeightedSubset
 
 C, BUDGETS, SEEDS = 4, (6, 12), (3, 1)
 
@@ -40,7 +42,7 @@ def choose(data, folder, methods, **knobs):
     return run_selections(*data[:2], methods, BUDGETS, folder=folder, **knobs)
 
 
-@pytest.mark.parametrize("method", SELECTORS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_selector_gets_what_it_needs(data, tmp_path, method):
     subsets, costs = choose(data, tmp_path, [method])
     assert list(subsets) == [(method, n, seed) for n in BUDGETS for seed in SEEDS]
@@ -66,7 +68,7 @@ def test_nested_methods_select_once(data, tmp_path):
 
 
 def test_labels_reach_only_methods_that_need_them(data, tmp_path):
-    free = [name for name, chosen in SELECTORS.items() if not chosen.needs]
+    free = [name for name in METHODS if not SELECTORS[name].needs]
     shuffled = np.random.default_rng(0).permutation(data[1])
     given, other = (choose((data[0], labels), tmp_path, free)[0] for labels in (data[1], shuffled))
     for at, S in given.items():
@@ -110,6 +112,37 @@ def test_probes_are_those_of_the_library(data, tmp_path):
     probe = LinearProbe.fit(data[0][S], data[1][S], rng=rng)
     scores = asdict(probe_scores(probe, *data[2:]))
     assert row[["accuracy", "macro_f1"]].to_dict() == scores
+
+
+def test_weights_of_a_method_are_kept(data, tmp_path):
+    """In memory and from the disk, in the order of the indices; a method without has none."""
+    for _ in range(2):
+        subsets, _ = choose(data, tmp_path, ["sensitivity", "uniform"])
+        for (method, n, seed), S in subsets.items():
+            chosen = select(data[0], n, method=method, rng=seed)
+            assert isinstance(S, WeightedSubset) == (method == "sensitivity")
+            np.testing.assert_array_equal(S, chosen.indices)
+            assert class_coverage(data[1], {(method, n, seed): S})["coverage"][0] > 0
+            if method == "sensitivity":
+                np.testing.assert_array_equal(S.weights, chosen.weights)
+
+
+def test_probes_are_weighted_where_the_subset_is(data, tmp_path):
+    """Rows and weights stay aligned; the same rows without weights, or with others, score anew."""
+    rng = np.random.default_rng(4)
+    data = [part + 2 * rng.standard_normal(part.shape) if part.ndim == 2 else part for part in data]
+    indices, scores = rng.permutation(80)[:30], []
+    masses = rng.exponential(size=30) ** 4 + 1e-3
+    for weights in (None, masses, masses[::-1]):
+        S = indices if weights is None else WeightedSubset(indices, weights / weights.sum())
+        results = run_probes(*data, {("some", 30, 1): S}, folder=tmp_path).results
+        order = np.argsort(indices)
+        in_order = None if weights is None else weights[order]
+        X, y = (part[indices[order]] for part in data[:2])
+        probe = LinearProbe.fit(X, y, rng=evaluation_rng(1), weights=in_order)
+        scores.append(tuple(results.loc[0, ["accuracy", "macro_f1"]]))
+        assert scores[-1] == astuple(probe_scores(probe, *data[2:]))
+    assert len(set(scores)) == 3
 
 
 def test_scores_belong_to_the_subset_not_to_its_name(data, tmp_path):

@@ -81,6 +81,27 @@ def check_labels(labels: ArrayLike, N: int, name: str = "labels") -> NDArray[np.
     return array.astype(np.int64, copy=False)
 
 
+def check_weights(weights: ArrayLike | None, n: int, name: str = "weights") -> NDArray[np.float64]:
+    """Returns weights of rows scaled to mean one, shape ``[n]``; all ones for ``None``."""
+    if weights is None:
+        return np.ones(n)
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be n={n} positive numbers; {error}") from error
+    if array.shape != (n,):
+        raise ValueError(
+            f"{name} must be n={n} positive numbers, one a row, got shape {list(array.shape)}"
+        )
+    if not (np.isfinite(array) & (array > 0)).all():
+        worst = array[~(np.isfinite(array) & (array > 0))][0]
+        raise ValueError(
+            f"{name} must be finite and positive, got {worst}; leave rows without weight out"
+        )
+    array = array / array.max()  # so that no sum overflows
+    return array / array.mean()
+
+
 def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
     r"""Returns per-sample rows as a C-contiguous float array ``[N, r]``, ready for BLAS.
 

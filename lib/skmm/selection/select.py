@@ -27,7 +27,8 @@ class Selection:
 
     Attributes:
         indices: Distinct samples, shape ``[n]``, in the order chosen.
-        weights: Training weights, shape ``[n]``, sum 1 (all :math:`1/n`: the theory's estimator).
+        weights: Training weights, shape ``[n]``, sum 1, in the order of ``indices``: all
+            :math:`1/n`, the theory's estimator, unless the method has its own.
         method: Name of the selector.
         settings: What the selector chose where the caller did not, such as its criterion.
         objective: What the method lowered, at this subset; ``nan`` if it lowers nothing.
@@ -161,7 +162,7 @@ def select(
     _warn_of_one_row(pool)
     return Selection(
         indices=choice.indices,
-        weights=np.full(n, 1.0 / n),
+        weights=np.full(n, 1.0 / n) if choice.weights is None else choice.weights,
         method=method,
         settings=choice.settings,
         objective=choice.objective,

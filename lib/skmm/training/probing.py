@@ -11,7 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from skmm.numerics.eigen import rank_cutoff
-from skmm.numerics.inputs import check_integer, check_labels, check_positive, check_rows
+from skmm.numerics.inputs import (
+    check_integer,
+    check_labels,
+    check_positive,
+    check_rows,
+    check_weights,
+)
 from skmm.numerics.streams import as_generator
 
 # Decades from "nearly the class means" to "nearly the widest margin" in the units of LinearProbe.
@@ -23,14 +29,15 @@ ALPHAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 class LinearProbe:
     r"""Multinomial logistic regression with a penalty chosen on the rows it was given.
 
-    .. math:: \min_{W, b} -\frac1n\sum_i \log p_{y_i}(x_i)
+    .. math:: \min_{W, b} -\sum_i w_i \log p_{y_i}(x_i)
               + \frac{\alpha}{2}\,\bar e\,\|W\|_F^2, \qquad p(x) = \mathrm{softmax}(W^\top x + b),
 
-    with :math:`\bar e` the rows' mean squared distance from their mean, so that rescaling,
-    shifting or rotating the features changes no prediction; scikit-learn's ``C`` is
-    :math:`1/(n\alpha\bar e)`. The solution lies in the span of the centred rows: they are rotated
-    to their principal axes first, which is exact, shrinks the problem where ``n < d``, and lets a
-    diagonal scaling, renewed at every penalty, precondition L-BFGS.
+    with weights :math:`w_i` of sum 1, all :math:`1/n` unless told, and :math:`\bar e` the rows'
+    mean squared distance from their mean, both so weighted: rescaling, shifting or rotating the
+    features changes no prediction; scikit-learn's ``C`` is :math:`1/(n\alpha\bar e)`. The solution
+    lies in the span of the centred rows: they are rotated to their principal axes first, which is
+    exact, shrinks the problem where ``n < d``, and lets a diagonal scaling, renewed at every
+    penalty, precondition L-BFGS.
 
     Attributes:
         classes: labels that were seen, ascending, shape ``[C]``; one of them is always predicted.
@@ -64,6 +71,7 @@ class LinearProbe:
         alphas: ArrayLike = ALPHAS,
         folds: int = 3,
         tolerance: float = 1e-4,
+        weights: ArrayLike | None = None,
     ) -> LinearProbe:
         """Fits the probe; float32 rows are fitted in float32, at half the time.
 
@@ -80,12 +88,15 @@ class LinearProbe:
             alphas: penalties, shape ``[A]``.
             folds: number of folds, at most n of them are used.
             tolerance: relative decrease of the objective below which a fit stops.
+            weights: of the rows' losses, and of the rows that a fold holds out, positive numbers
+                of any scale, shape ``[n]``, such as ``selection.weights``; unless told, all alike.
 
         Raises:
-            ValueError: rows, labels, penalties, folds or tolerance are not as described.
+            ValueError: rows, labels, penalties, folds, tolerance or weights are not as described.
         """
         rows = check_rows(features)
         labels = check_labels(labels, len(rows))
+        masses = check_weights(weights, len(rows))
         folds = check_integer(folds, "folds", low=2, hint="3 is usual, n leaves one row out")
         tolerance = check_positive(tolerance, "tolerance", hint="1e-4 is usual")
         path = np.sort(np.atleast_1d(np.asarray(alphas, dtype=np.float64)).ravel())[::-1]
@@ -93,19 +104,19 @@ class LinearProbe:
             raise ValueError(f"alphas must be finite and positive, got {alphas!r}")
         rng = as_generator(rng, "probe")
 
-        center, rotation = _principal_axes(rows)
+        center, rotation = _principal_axes(rows, masses)
         rotated = (rows - center) @ rotation
         classes, targets = np.unique(labels, return_inverse=True)
         accuracies = np.full(len(path), np.nan)
         if len(classes) > 1 and len(path) > 1:
             dealt = _deal(targets, min(folds, len(rows)), rng)
-            accuracies = _held_out_accuracies(rotated, targets, dealt, path, tolerance)
+            accuracies = _held_out_accuracies(rotated, targets, masses, dealt, path, tolerance)
         best = 0 if np.isnan(accuracies[0]) else int(np.argmax(accuracies))
-        for W, b in _fit_path(rotated, targets, path[: best + 1], tolerance):
-            weights, intercept = W, b
-        weights = rotation @ weights.astype(rows.dtype)
-        intercept = (intercept - center @ weights).astype(rows.dtype)
-        return cls(classes, weights, intercept, float(path[best]), path, accuracies)
+        for W, b in _fit_path(rotated, targets, masses, path[: best + 1], tolerance):
+            slopes, intercept = W, b
+        slopes = rotation @ slopes.astype(rows.dtype)
+        intercept = (intercept - center @ slopes).astype(rows.dtype)
+        return cls(classes, slopes, intercept, float(path[best]), path, accuracies)
 
     def predict(self, features: ArrayLike) -> NDArray[np.int64]:
         """Returns the most probable class of each row, ``[M, d]`` to ``[M]``."""
@@ -117,10 +128,12 @@ class LinearProbe:
         return self.classes[np.argmax(rows @ self.weights + self.intercept, axis=1)]
 
 
-def _principal_axes(rows: NDArray[np.floating]) -> tuple[NDArray, NDArray]:
+def _principal_axes(
+    rows: NDArray[np.floating], masses: NDArray[np.float64]
+) -> tuple[NDArray, NDArray]:
     """Returns the rows' mean and their principal axes ``[d, k]``, scaled to unit mean energy."""
-    center = rows.mean(axis=0, dtype=np.float64)
-    centred = rows - center
+    center = (masses[:, None] * rows).mean(axis=0)
+    centred = np.sqrt(masses)[:, None] * (rows - center)
     n, d = centred.shape
     gram = centred @ centred.T if n <= d else centred.T @ centred
     values, vectors = scipy.linalg.eigh(gram, check_finite=False)
@@ -141,15 +154,16 @@ def _deal(targets: NDArray[np.int64], folds: int, rng: np.random.Generator) -> N
     return dealt
 
 
-def _held_out_accuracies(rows, targets, dealt, alphas, tolerance) -> NDArray[np.float64]:
-    """Returns the share of rows that a fit without their fold classifies correctly, ``[A]``."""
+def _held_out_accuracies(rows, targets, masses, dealt, alphas, tolerance) -> NDArray[np.float64]:
+    """Returns the share of mass that a fit without its fold classifies correctly, ``[A]``."""
     hits = np.zeros(len(alphas))
     for fold in range(dealt.max() + 1):
         kept, held_out = dealt != fold, dealt == fold
         seen, relabelled = np.unique(targets[kept], return_inverse=True)
-        for a, (W, b) in enumerate(_fit_path(rows[kept], relabelled, alphas, tolerance)):
+        share = masses[kept] / masses[kept].mean()
+        for a, (W, b) in enumerate(_fit_path(rows[kept], relabelled, share, alphas, tolerance)):
             guesses = seen[np.argmax(rows[held_out] @ W.astype(rows.dtype) + b, axis=1)]
-            hits[a] += np.count_nonzero(guesses == targets[held_out])
+            hits[a] += masses[held_out][guesses == targets[held_out]].sum()
     return hits / len(rows)
 
 
@@ -163,22 +177,24 @@ def _softmax(logits: NDArray[np.floating]) -> tuple[NDArray, NDArray]:
     return logits, (top + np.log(total))[:, 0]
 
 
-def _fit_path(rows, targets, alphas, tolerance) -> Iterator[tuple[NDArray, NDArray]]:
+def _fit_path(rows, targets, masses, alphas, tolerance) -> Iterator[tuple[NDArray, NDArray]]:
     """Yields weights ``[k, C]`` and intercept ``[C]`` for each penalty, each warm-started.
+
+    Masses have mean one.
 
     Unknowns are scaled by the curvature's diagonal, averaged over classes, at the start of each
     penalty: it falls by orders of magnitude as the fit grows confident.
     """
     (n, k), C, each = rows.shape, targets.max() + 1, np.arange(len(targets))
     W, b = np.zeros((k, C)), np.zeros(C)
-    squares = rows**2
+    squares, mass_of = rows**2, masses.astype(rows.dtype, copy=False)[:, None]
 
     def logits(W, b):
         return rows @ W.astype(rows.dtype, copy=False) + b.astype(rows.dtype, copy=False)
 
     for alpha in alphas:
         P, _ = _softmax(logits(W, b))
-        curvature = (P * (1 - P)).mean(axis=1)
+        curvature = mass_of[:, 0] * (P * (1 - P)).mean(axis=1)
         scale = 1 / np.sqrt(squares.T @ curvature[:, None] / n + alpha)
         # The intercept has no penalty; this floor keeps its scale finite once all rows are fitted.
         scale = np.vstack([scale, [[1 / np.sqrt(curvature.mean() + alpha)]]])
@@ -192,11 +208,12 @@ def _fit_path(rows, targets, alphas, tolerance) -> Iterator[tuple[NDArray, NDArr
             reached = Z[each, targets].astype(np.float64)
             residual, normaliser = _softmax(Z)
             residual[each, targets] -= 1
+            residual *= mass_of
             gradient = penalty * U
             shrunk = gradient.ravel() @ flat / 2
             gradient[:k] += scale[:k] * (rows.T @ residual) / n
             gradient[k] += scale[k] * residual.sum(axis=0, dtype=np.float64) / n
-            return np.mean(normaliser - reached) + shrunk, gradient.ravel()
+            return np.mean(masses * (normaliser - reached)) + shrunk, gradient.ravel()
 
         start = (np.vstack([W, b]) / scale).ravel()
         options = {"ftol": tolerance, "gtol": 0, "maxiter": 2000, "maxfun": 4000}

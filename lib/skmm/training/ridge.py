@@ -5,8 +5,9 @@ One convention throughout, the paper's:
 .. math:: \theta_S = \arg\min_\theta \tfrac1n \|G_S\theta - y_S\|^2 + \alpha\|\theta\|^2
           = \arg\min_\theta \|G_S\theta - y_S\|^2 + n\alpha\|\theta\|^2 ,
 
-without an intercept. A penalty written for the sum of squares (scikit-learn's ``Ridge(alpha)``) is
-:math:`n\alpha`. At :math:`\alpha = 0` the solution of least norm is meant; eigenvalues of a Gram
+without an intercept; with weights :math:`w_i` of mean one, :math:`\sum_i w_i (g_i^\top\theta -
+y_i)^2` for the sum of squares. A penalty written for that sum (scikit-learn's ``Ridge(alpha)``)
+is :math:`n\alpha`. At :math:`\alpha = 0` the solution of least norm is meant; eigenvalues of a Gram
 matrix up to `skmm.numerics.eigen.rank_cutoff` count as zero, which is what its rounding allows.
 """
 
@@ -20,7 +21,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.eigen import gram_eigen, rank_cutoff
-from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.inputs import check_integer, check_rows, check_weights
 from skmm.numerics.streams import as_generator
 
 Array = NDArray[np.float64]
@@ -75,6 +76,12 @@ def mean_square(predictions: Array, targets: Array) -> Array:
     return np.einsum("mat,mat->a", residual, residual) / len(targets)
 
 
+def _weighted(rows: Array, y: Array, masses: Array) -> tuple[Array, Array]:
+    """Returns rows and targets times the roots of their masses: squares are weighted by these."""
+    roots = np.sqrt(masses)
+    return roots[:, None] * rows, roots.reshape(-1, *[1] * (y.ndim - 1)) * y
+
+
 @dataclass(frozen=True)
 class RidgePath:
     r"""Ridge regression for a whole penalty path from one eigendecomposition.
@@ -100,14 +107,30 @@ class RidgePath:
     coefficients: Array
 
     @classmethod
-    def fit(cls, features: ArrayLike, targets: ArrayLike, *, alphas: ArrayLike) -> RidgePath:
+    def fit(
+        cls,
+        features: ArrayLike,
+        targets: ArrayLike,
+        *,
+        alphas: ArrayLike,
+        weights: ArrayLike | None = None,
+    ) -> RidgePath:
         """Fits ``targets`` ``[n]`` or ``[n, T]`` on the rows of ``features`` ``[n, r]``.
 
+        Args:
+            features: rows, shape ``[n, r]``.
+            targets: shape ``[n]`` or ``[n, T]``.
+            alphas: penalties, shape ``[A]``.
+            weights: of the rows' squared errors, positive numbers of any scale, shape ``[n]``, such
+                as ``selection.weights``; unless told, all alike.
+
         Raises:
-            ValueError: an array has the wrong shape or is not finite, or a penalty is negative.
+            ValueError: an array has the wrong shape or is not finite, or a penalty is negative, or
+                a weight is not positive.
         """
         rows = check_rows(features).astype(np.float64, copy=False)
         y, alphas = check_targets(targets, len(rows)), check_alphas(alphas)
+        rows, y = _weighted(rows, y, check_weights(weights, len(rows)))
         n, r = rows.shape
         if n <= r:
             dual = solve_path(rows @ rows.T, y, n * alphas)
@@ -154,12 +177,13 @@ def cross_validate(
     rng: int | np.random.Generator,
     alphas: ArrayLike,
     folds: int = 5,
+    weights: ArrayLike | None = None,
 ) -> CrossValidation:
     r"""Estimates the error of every penalty by shuffled k-fold cross-validation.
 
     Gram matrices cost ``n r min(n, r)``, times :math:`\log_2` of the number of folds where
     ``n > r``; each fold, one eigendecomposition of its training part. The penalty of a fold is
-    :math:`n'\alpha` with its own number of rows :math:`n'`.
+    :math:`n'\alpha` with its own number of rows :math:`n'`, the sum of their weights.
 
     Args:
         features: rows :math:`G_S` and no others, shape ``[n, r]``.
@@ -167,6 +191,7 @@ def cross_validate(
         rng: shuffles the rows; advances by one permutation.
         alphas: penalties, shape ``[A]``.
         folds: number of folds, at most n of them are used (then each leaves out one row).
+        weights: of the rows' squared errors, in the fits and in ``errors``; see `RidgePath.fit`.
 
     Raises:
         ValueError: fewer than two rows or folds, or an array that :meth:`RidgePath.fit` refuses.
@@ -184,36 +209,39 @@ def cross_validate(
     if n < 2:
         raise ValueError(f"features must have at least 2 rows to leave one out, got n={n}")
     y, alphas = check_targets(targets, n).reshape(n, -1), check_alphas(alphas)
+    masses = check_weights(weights, n)
+    rows, y = _weighted(rows, y, masses)
     folds = check_integer(folds, "folds", low=2, hint="5 is usual, n leaves one row out")
     shuffled = as_generator(rng, "cross_validate").permutation(n)
     held_out = np.array_split(shuffled, min(folds, n))
     solve = _held_out_by_kernel if n <= r else _held_out_by_moment
     predictions = np.empty((n, len(alphas), y.shape[1]))
-    for out, flat in solve(rows, y, alphas, held_out):
+    for out, flat in solve(rows, y, masses, alphas, held_out):
         predictions[out] = flat.reshape(len(out), len(alphas), -1)
     return CrossValidation(alphas, mean_square(predictions, y))
 
 
 def _held_out_by_kernel(
-    rows: Array, y: Array, alphas: Array, parts: list[Indices]
+    rows: Array, y: Array, masses: Array, alphas: Array, parts: list[Indices]
 ) -> Iterator[tuple[Indices, Array]]:
     """Yields each part with its predictions, from blocks of one kernel matrix."""
     gram = rows @ rows.T
     for out in parts:
         kept = np.setdiff1d(np.arange(len(rows)), out)
-        dual = solve_path(gram[np.ix_(kept, kept)], y[kept], len(kept) * alphas)
+        dual = solve_path(gram[np.ix_(kept, kept)], y[kept], masses[kept].sum() * alphas)
         yield out, gram[np.ix_(out, kept)] @ dual.reshape(len(kept), -1)
 
 
 def _held_out_by_moment(
-    rows: Array, y: Array, alphas: Array, parts: list[Indices]
+    rows: Array, y: Array, masses: Array, alphas: Array, parts: list[Indices]
 ) -> Iterator[tuple[Indices, Array]]:
     """Yields each part with its predictions, from the moments of all other parts."""
     r = rows.shape[1]
     for out, gram, right in _without_each(
         rows, y, parts, np.zeros((r, r)), np.zeros((r, y.shape[1]))
     ):
-        theta = solve_path(gram, right, (len(rows) - len(out)) * alphas)
+        kept = np.delete(masses, out).sum()
+        theta = solve_path(gram, right, kept * alphas)
         yield out, rows[out] @ theta.reshape(r, -1)
 
 

@@ -18,11 +18,10 @@ from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.finetuning import Recipe, classifier_of, finetune, pooled_inputs
 from skmm_study.trials.costs import Costs, metered
 from skmm_study.trials.pairing import evaluation_rng
+from skmm_study.trials.subsets import Subsets, in_order, subset_digest
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from skmm_study.trials.selections import Subsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +36,10 @@ class Probing:
 
     def __call__(self, cell: Cell) -> Outcome:
         """Scores the cell."""
-        S, rng = _of_cell(self.subsets, cell)
+        S, weights, rng = _of_cell(self.subsets, cell)
         with metered() as costs:
-            probe = LinearProbe.fit(self.pool[S], self.pool_labels[S], rng=rng)
+            rows, labels = self.pool[S], self.pool_labels[S]
+            probe = LinearProbe.fit(rows, labels, rng=rng, weights=weights)
         scores = probe_scores(probe, self.test, self.test_labels)
         return _outcome(scores, costs, penalty=probe.alpha)
 
@@ -61,7 +61,7 @@ class Finetuning:
 
     def __call__(self, cell: Cell) -> Outcome:
         """Scores the cell."""
-        S, rng = _of_cell(self.subsets, cell)
+        S, _, rng = _of_cell(self.subsets, cell)
         knobs = {"recipe": self.recipe, "device": self.device, "autocast": self.autocast}
         with metered() as costs:
             rows, labels = self.pool[S], self.pool_labels[S]
@@ -70,10 +70,11 @@ class Finetuning:
         return _outcome(scores, costs, epoch=trained.epoch)
 
 
-def _of_cell(subsets: Subsets, cell: Cell) -> tuple[NDArray[np.intp], np.random.Generator]:
-    """Returns a cell's rows in the pool's order, and the generator that all methods share."""
-    indices = subsets[cell.method, cell.n, cell.seed]
-    return np.sort(indices), evaluation_rng(cell.seed)
+def _of_cell(
+    subsets: Subsets, cell: Cell
+) -> tuple[NDArray[np.intp], NDArray[np.float64] | None, np.random.Generator]:
+    """Returns a cell's rows in the pool's order, their weights, and the shared generator."""
+    return *in_order(subsets[cell.method, cell.n, cell.seed]), evaluation_rng(cell.seed)
 
 
 def _outcome(scores: ProbeScores, costs: Costs, **more: float) -> Outcome:
@@ -97,7 +98,7 @@ def run_probes(
         pool_labels: shape ``[N]``.
         test: rows, shape ``[M, r]``, in the pool's coordinates.
         test_labels: shape ``[M]``.
-        subsets: of `run_selections`.
+        subsets: of `run_selections`; the fit of a `WeightedSubset` is weighted.
         folder: keeps finished cells; see `run_grid`.
         workers: processes.
 
@@ -127,6 +128,8 @@ def run_finetuning(
 ) -> Grid:
     """Finetunes the last layers of ``tail`` on every subset; see `run_probes` and `finetune`.
 
+    All rows of a subset count alike: training weights are not used here.
+
     With ``last=1`` the classifier of ``tail`` is trained on what enters it, computed once; see
     `pooled_inputs`.
 
@@ -155,6 +158,6 @@ def _evaluate(
 ) -> Grid:
     parts = ("pool", "pool_labels", "test", "test_labels")
     data = {part: array_digest(getattr(measure, part)) for part in parts}
-    cells = [Cell(*at, array_digest(np.sort(S))) for at, S in measure.subsets.items()]
+    cells = [Cell(*at, subset_digest(S)) for at, S in measure.subsets.items()]
     key = {**key, "data": data, "arithmetic": arithmetic()}
     return run_grid(measure, cells, folder=folder, name=name, key=key, workers=workers)

@@ -19,11 +19,10 @@ from skmm_study.storage.keys import arithmetic, array_digest, digest, fingerprin
 from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.training.proxies import FirstModel, TrainingHistory, first_model, training_history
 from skmm_study.trials.costs import metered
+from skmm_study.trials.subsets import Subset, Subsets, WeightedSubset
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Subsets = Mapping[tuple[str, int, int], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class Selecting:
     _made: dict = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, cell: Cell) -> Outcome:
-        """Selects; `Outcome.values` holds the ``indices``."""
+        """Selects; `Outcome.values` holds the ``indices`` and, unless all alike, ``weights``."""
         setting = dict(self.settings[cell.method])
         needs = {} if self.labels is None else self._needs(setting["method"], cell.seed)
         with metered() as costs:
@@ -53,7 +52,8 @@ class Selecting:
                 self.features, cell.n, rng=cell.seed, **(needs | setting)
             )
         measured = {"seconds": selection.seconds, "peak_mb": costs.peak_mb}
-        return Outcome({"indices": selection.indices.tolist()}, measured)
+        weights = None if np.ptp(selection.weights) == 0 else selection.weights.tolist()
+        return Outcome({"indices": selection.indices.tolist(), "weights": weights}, measured)
 
     def _needs(self, method: str, seed: int) -> dict[str, Any]:
         return {need: self._given(need, seed) for need in SELECTORS[method].needs}
@@ -99,7 +99,7 @@ def run_selections(
     initial: int = 500,
     workers: int = 1,
     **common: Any,
-) -> tuple[dict[tuple[str, int, int], NDArray[np.intp]], pd.DataFrame]:
+) -> tuple[dict[tuple[str, int, int], Subset], pd.DataFrame]:
     r"""Selects with every method, budget and seed; selections that are on disk are not repeated.
 
     The rows go to all methods as they are: standardise them by the pool first. A nested method,
@@ -122,7 +122,8 @@ def run_selections(
         **common: arguments of `skmm.select` for all methods, such as ``m``.
 
     Returns:
-        ``(method, n, seed)`` -> indices, in the order chosen; and one row a selection that was made
+        ``(method, n, seed)`` -> indices, in the order chosen, a `WeightedSubset` where the method
+        gives training weights; and one row a selection that was made
         with its ``seconds`` and ``peak_mb``, the models of methods that need one not counted, and
         the certificate in the memory alone.
 
@@ -160,11 +161,17 @@ def run_selections(
         key=key,
         workers=workers,
     )
-    made = {
-        (row.method, row.n, row.seed): np.array(row.indices, dtype=np.intp)
-        for row in grid.results.itertuples()
+    made = {(row.method, row.n, row.seed): _subset(row) for row in grid.results.itertuples()}
+    beginnings = {
+        at: made[source] if at[1] == source[1] else made[source][: at[1]]
+        for at, source in sources.items()
     }
-    return {at: made[source][: at[1]] for at, source in sources.items()}, grid.costs
+    return beginnings, grid.costs
+
+
+def _subset(row: Any) -> Subset:
+    indices = np.array(row.indices, dtype=np.intp)
+    return WeightedSubset(indices, np.array(row.weights)) if row.weights else indices
 
 
 def _depends(setting: Mapping[str, Any], initial: int) -> str:

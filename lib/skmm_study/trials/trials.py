@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from skmm_study.trials.pairing import evaluation_rng
-from skmm_study.trials.selections import Subsets, run_selections
+from skmm_study.trials.selections import run_selections
+from skmm_study.trials.subsets import Subsets
 
 if TYPE_CHECKING:
     import pandas as pd

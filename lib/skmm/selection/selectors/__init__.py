@@ -12,9 +12,12 @@ Example:
 """
 
 from skmm.selection.selectors import (
+    balls,
     centers,
+    centroids,
     cholesky,
     clusters,
+    covariance,
     determinant,
     difficulty,
     discrepancy,
@@ -25,6 +28,9 @@ from skmm.selection.selectors import (
     moments,
     paper,
     representatives,
+    sensitivity,
+    thinning,
+    typicality,
     uncertainty,
     uniform,
 )
@@ -35,9 +41,12 @@ __all__ = [
     "Choice",
     "Pool",
     "Selector",
+    "balls",
     "centers",
+    "centroids",
     "cholesky",
     "clusters",
+    "covariance",
     "determinant",
     "difficulty",
     "discrepancy",
@@ -49,6 +58,9 @@ __all__ = [
     "paper",
     "representatives",
     "selector",
+    "sensitivity",
+    "thinning",
+    "typicality",
     "uncertainty",
     "uniform",
 ]

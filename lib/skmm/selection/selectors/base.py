@@ -69,12 +69,15 @@ class Choice:
         objective: What the selector lowered, at this subset, if it lowers anything.
         lower_bound: Proven: no subset of this size has a smaller objective.
         settings: What was used where the caller left the choice to the selector, in words.
+        weights: Training weights that belong to the method, shape ``[n]``, positive, sum 1, in the
+            order of ``indices``; ``None``: all :math:`1/n`.
     """
 
     indices: NDArray[np.intp]
     objective: float = np.nan
     lower_bound: float = np.nan
     settings: str = ""
+    weights: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def lloyd(kernel: LinearKernel, n: int, *, rng: np.random.Generator) -> tuple[Fl
         Centroids, ``[n, r]``, each the mean of its cell if that is not empty; and the cell of each
         sample, ``[N]``, of equally near ones the first or the one that it was in.
     """
-    centroids = kernel.rows[_spread(kernel, n, rng)].astype(np.float64)
+    centroids = kernel.rows[spread(kernel, n, rng)].astype(np.float64)
     cells = _cells(kernel, centroids)
     for _ in range(_STEPS):
         before, means = cells, _means(kernel, cells, centroids)
@@ -86,7 +86,7 @@ def lloyd(kernel: LinearKernel, n: int, *, rng: np.random.Generator) -> tuple[Fl
     return centroids, cells
 
 
-def _spread(kernel: LinearKernel, n: int, rng: np.random.Generator) -> Indices:
+def spread(kernel: LinearKernel, n: int, rng: np.random.Generator) -> Indices:
     """Draws ``n`` distinct samples, each by its squared distance to those before (k-means++).
 
     By blocks of proposals, thinned so that every sample follows the law of drawing one by one.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skmm.criteria import Combination, Coverage, Criterion, FourthMoment
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.rounding.exchange import Exchange, exchange
+from skmm.rounding.exchange import exchange
 from skmm.selection.selectors.medoids import cover_greedily
 
 _EXPLOITATION = 10.0
@@ -39,11 +39,13 @@ class Balance:
 
     Attributes:
         criterion: The sum, less its constants.
+        least: The constants: what the sum would be if both were served as if alone.
         start: The subset of greedy coverage.
         weight: :math:`w`.
     """
 
     criterion: Criterion
+    least: float
     start: NDArray[np.intp]
     weight: float
 
@@ -58,14 +60,17 @@ class Balance:
         start = cover_greedily(kernel, n)
         coverage, moment = Coverage.of(kernel, n), FourthMoment(rows, n)
         coverage.start(start)
-        terms = [(_per_gain(coverage.value()), coverage)]
+        best = [(1.0, coverage, coverage.value())]
         if weight > 0.0:
-            terms.append((weight * _per_gain(exchange(moment, start).value), moment))
-        return cls(Combination(terms), start, weight)
+            best.append((weight, moment, exchange(moment, start).value))
+        terms = [(share * _per_gain(value), criterion) for share, criterion, value in best]
+        least = sum(share * _per_gain(value) * value for share, _, value in best)
+        return cls(Combination(terms), least, start, weight)
 
-    def descend(self) -> Exchange:
-        """Descends from greedy coverage."""
-        return exchange(self.criterion, self.start)
+    def descend(self) -> tuple[NDArray[np.intp], float]:
+        """Descends from greedy coverage; returns the subset and its sum of regrets."""
+        end = exchange(self.criterion, self.start)
+        return end.indices, end.value - self.least
 
 
 def _per_gain(best: float) -> float:

@@ -135,9 +135,9 @@ def match(
         return _match_by_design(whitened, n, rng=rng, settings=settings)
     if criterion == "balanced":
         balance = Balance.of(measured.rows, n, sigma=sigma, weight=weight)
-        end = balance.descend()
+        indices, regret = balance.descend()
         settings += f", weight of the fourth moment {balance.weight:.3g}"
-        return Choice(end.indices, end.value, settings=settings)
+        return Choice(indices, regret, settings=settings)
     lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
     best = _best_exchange(lowered, pool.N, n, rng)
     return Choice(best.indices, best.value, settings=settings)

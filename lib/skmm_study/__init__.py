@@ -42,6 +42,7 @@ _HOME = {
     "vision.features": ["pooled_features", "trunk_activations"],
     "pools.compact": ["CompactPool"],
     "vision.compact": ["load_cars_features"],
+    "text.compact": ["load_text_pool"],
     "theory.objective": ["unscaled_objective"],
     "theory.agreement": ["Agreement", "compare_moments", "covered_dimension"],
     "theory.relaxation": ["inclusion_spread", "relaxation_trials"],

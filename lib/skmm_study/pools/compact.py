@@ -27,10 +27,10 @@ class CompactPool:
     Attributes:
         title: what the features are; belongs on every figure.
         pool: training rows, ``float32``, shape ``[N, r]``.
-        pool_labels: classes ``0..C-1``, shape ``[N]``.
+        pool_labels: classes ``0..C-1``, or the whole-numbered target of a regression, ``[N]``.
         test: test rows, ``float32``, shape ``[N_test, r]``.
         test_labels: shape ``[N_test]``.
-        class_names: the C names.
+        class_names: the C names; none for a regression.
         provenance: how the file was made, from what, under which licence, and its fidelity.
     """
 
@@ -150,15 +150,15 @@ def quantise(pool: NDArray, test: NDArray, *, step: float) -> dict[str, NDArray]
     Args:
         pool: coordinates, shape ``[N, r]``.
         test: coordinates, shape ``[N_test, r]``; values beyond the pool's range are clipped.
-        step: distance of two levels, in standard deviations of a feature; the error of an entry
-            has variance of at most step²/12, and the file shrinks by about one bit an entry when
-            the step doubles.
+        step: distance of two levels, in the unit of the coordinates; the error of an entry has
+            variance of at most step²/12, and the file shrinks by about one bit an entry when the
+            step doubles.
 
     Returns:
         ``pool`` and ``test`` as levels ``[r, N]`` (a column compresses well on its own) and
         ``steps``, shape ``[r]``.
     """
-    check_positive(step, "step", hint="0.3 gives 9 MB for 16,185 images and 1280 features")
+    check_positive(step, "step", hint="for standardised features 0.3 is usual")
     steps = np.maximum(np.abs(pool).max(0) / LEVELS, step).astype(np.float32)
     levels = {
         name: np.clip(np.rint(rows / steps), -LEVELS, LEVELS).astype(np.int8).T

@@ -336,7 +336,7 @@ def test_the_shipped_pools(name, sizes, classes, a_class, accuracy, terms):
     assert pool.provenance["encoder"]["weights_sha256"] in compact.KNOWN_ENCODERS
     fidelity = pool.provenance["fidelity"]
     (stated,) = fidelity["compact"]
-    assert stated["relative_error_gram"] < 0.005
+    assert stated["relative_error_gram"] < 0.01
     assert fidelity["exact"]["accuracy"] > accuracy
     assert abs(stated["accuracy"] - fidelity["exact"]["accuracy"]) < 0.003
     assert path.stat().st_size < 6e6

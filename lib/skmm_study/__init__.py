@@ -43,6 +43,7 @@ _HOME = {
     "pools.compact": ["CompactPool"],
     "vision.compact": ["load_cars_features"],
     "text.compact": ["load_text_pool"],
+    "vision.faces": ["load_faces_pool"],
     "theory.objective": ["unscaled_objective"],
     "theory.agreement": ["Agreement", "compare_moments", "covered_dimension"],
     "theory.relaxation": ["inclusion_spread", "relaxation_trials"],

@@ -256,6 +256,14 @@ def test_a_damaged_file_is_named(copy_of, data, name, content, message):
         load_queries("banking77", copy)
 
 
+@pytest.mark.parametrize("content", ['{"train": []', '{"train": []}', '{"train": [["help"]]}'])
+def test_damaged_queries_of_clinc150_are_named(copy_of, data, content):
+    copy = copy_of(data)
+    (copy / "clinc150" / "data_imbalanced.json").write_text(content)
+    with pytest.raises(ValueError, match=r"data_imbalanced\.json does not read as the official"):
+        load_queries("clinc150", copy)
+
+
 # The compact pools
 
 

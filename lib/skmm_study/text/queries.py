@@ -90,20 +90,16 @@ def _banking77(data: Path) -> QuerySet:
 def _clinc150(data: Path) -> QuerySet:
     path = data / "clinc150" / "data_imbalanced.json"
     files = _digests(data, (path,))
-    splits = _parsed(
-        path, lambda text: {f"{path}, {split}": json.loads(text)[split] for split in SPLITS}
-    )
-    names = {intent for _, intent in next(iter(splits.values()))}
+    train, test = _parsed(path, _json_pairs)
     return _assemble(
         "CLINC150, imbalanced",
         "CC BY 3.0, Clinc, Inc. (Larson et al., 2019)",
-        splits,
-        tuple(sorted(names)),
+        {f"{path}, train": train, f"{path}, test": test},
+        tuple(sorted({intent for _, intent in train})),
         files,
     )
 
 
-SPLITS = ("train", "test")
 READERS: dict[str, Callable[[Path], QuerySet]] = {"banking77": _banking77, "clinc150": _clinc150}
 
 
@@ -131,6 +127,11 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
 def _csv_pairs(text: str) -> list[tuple[str, str]]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
     return [(row["text"], row["category"]) for row in rows]
+
+
+def _json_pairs(text: str) -> list[list[tuple[str, str]]]:
+    splits = json.loads(text)
+    return [[(str(text), str(intent)) for text, intent in splits[x]] for x in ("train", "test")]
 
 
 def _assemble(

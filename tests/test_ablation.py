@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from skmm import SecondMoment, Spectrum, as_generator, exchange, select
+from skmm.selection.selectors.balance import Balance
 from skmm_study.trials.ablation import (
     ablation_trials,
     grouped_pool,
     low_pool,
+    random_starts,
     start_trials,
     tailed_pool,
     unit,
@@ -55,6 +57,16 @@ def test_balance_is_chosen_where_the_pool_has_no_low_dimension(pool):
     spectrum = Spectrum.of(rows)
     assert spectrum.elbow == 0
     assert 2 * spectrum.intrinsic_dimension > len(spectrum.eigenvalues)
+
+
+def test_greedy_and_random_starts_of_balance_end_level():
+    """Within 1 % of each other, so that the greedy start is judged by swaps: it takes fewer."""
+    for pool in POOLS:
+        balance = Balance.of(unit(grouped_pool(pool)), 40, sigma=1.0, weight=None)
+        [start] = random_starts(pool, 600, 40, 1)
+        ends = [exchange(balance.criterion, S) for S in (balance.start, start)]
+        assert abs(ends[0].value / ends[1].value - 1) < 0.01
+        assert ends[0].swaps < ends[1].swaps
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -17,6 +17,10 @@ _EXPLOITATION = 10.0
 """Weight of matching at n = N, chosen on Stanford Cars and BANKING77 by rows held out of the pool;
 3 and 30 lose less there than the choice between two seeds makes."""
 
+_MOST = 11_585
+"""Rows that the balance is struck among: of so many, similarities are held in 512 MB. Of a larger
+pool that many are drawn at random; see `balance_candidates`."""
+
 _TRIED = 0.25
 """Swaps for each sample to learn what matching can gain: nine tenths of all that it can, which no
 relaxation would tell, for uniform weights match every moment."""
@@ -79,6 +83,16 @@ class Balance:
         """Descends from greedy coverage; returns the subset and its sum of regrets."""
         end = exchange(self.criterion, self.start, tolerance=_TOLERANCE)
         return end.indices, end.value - self.least
+
+
+def balance_candidates(N: int, n: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
+    """Draws the rows of a large pool that are looked at, ascending; ``None`` if all of them are.
+
+    Both terms compare every row with every other, O(N² m): a million rows would take days. Twice
+    ``n`` at least are drawn, so that there remains something to choose.
+    """
+    size = max(_MOST, 2 * n)
+    return np.sort(rng.choice(N, size, replace=False)) if size < N else None
 
 
 def _per_gain(best: float) -> float:

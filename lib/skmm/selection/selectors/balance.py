@@ -2,7 +2,6 @@ r"""Balance: cover the pool and match its moments, each in units of what it can 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from skmm.criteria import Combination, Coverage, Criterion, FourthMoment
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.rounding.exchange import attain, exchange
+from skmm.rounding.exchange import exchange
 from skmm.selection.selectors.medoids import cover_greedily
 
 _EXPLOITATION = 10.0
@@ -20,10 +19,6 @@ _EXPLOITATION = 10.0
 _MOST = 11_585
 """Rows that the balance is struck among: of so many, similarities are held in 512 MB. Of a larger
 pool that many are drawn at random; see `balance_candidates`."""
-
-_TRIED = 0.25
-"""Swaps for each sample to learn what matching can gain: nine tenths of all that it can, which no
-relaxation would tell, for uniform weights match every moment."""
 
 _TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
@@ -40,7 +35,7 @@ class Balance:
     .. math:: \frac{f(S) - f_0}{1 - f_0} + w\,\frac{g(S) - g_0}{1 - g_0}, \qquad w = 10\,\frac nN
 
     with f as in `Coverage` and g as in `FourthMoment`, both 1 for a uniform draw on average, and
-    :math:`f_0, g_0` what greedy coverage and n/4 swaps on g alone attain. So each term reads 0
+    :math:`f_0, g_0` what greedy coverage and an exchange on g alone attain. So each term reads 0
     where it is served alone and 1 where it is left to chance, in any dimension: on features of
     many directions the best coverage is 2 % below a uniform draw's, and no sum of f and g with
     fixed weights would see it.
@@ -74,7 +69,7 @@ class Balance:
         coverage, moment = Coverage.of(kernel, n), FourthMoment(rows, n)
         best = [(1.0, coverage, coverage.value_of(start))]
         if weight > 0.0:
-            best.append((weight, moment, attain(moment, start, math.ceil(_TRIED * n))))
+            best.append((weight, moment, exchange(moment, start).value))
         terms = [(share * _per_gain(value), criterion) for share, criterion, value in best]
         least = sum(share * _per_gain(value) * value for share, _, value in best)
         return cls(Combination(terms), least, start, weight)

@@ -2,6 +2,7 @@ r"""Sketchy moment matching: sketch, spectrum, a criterion on moments, exchange 
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -113,8 +114,11 @@ def match(
     if metric is not None:
         check_choice(metric, "metric", METRICS)
     sigma = check_positive(sigma, "sigma", hint="1 suits rows of unit norm")
-    if weight is not None and not (np.isfinite(weight) and weight >= 0.0):
-        raise ValueError(f"weight must be finite and not negative, got {weight!r}; 0: no matching")
+    real = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
+    if weight is not None and not (real and 0.0 <= weight < np.inf):
+        raise ValueError(
+            f"weight must be finite and not negative, got {weight!r}; 0 is coverage alone"
+        )
     if not isinstance(mean, bool | np.bool_):
         raise ValueError(f"mean must be True or False, got {mean!r}")
     filled = np.flatnonzero(pool.sketched.any(axis=1))

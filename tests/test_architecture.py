@@ -168,7 +168,7 @@ def installed_by(modules):
 
 BASE = on_index(PROJECT["dependencies"])
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cvxpy", "gradients", "thinning")))
-STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "clip")))
+STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
 
 
 def imported_by(package):

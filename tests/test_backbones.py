@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from skmm_study.pools.folder import data_folder
 from skmm_study.storage import code, keys
 from skmm_study.storage.arrays import ArrayCache
 from skmm_study.storage.files import sha256
 from skmm_study.vision.backbones import HEADS, load_backbone
 from skmm_study.vision.cars import load_cars
 from skmm_study.vision.features import pooled_features, trunk_activations
-from skmm_study.vision.folder import data_folder
 from skmm_study.vision.standin import write_standin
 
 WEIGHTS = data_folder() / "weights" / "mobilenet_v2_imagenet.safetensors"

@@ -9,10 +9,10 @@ import pytest
 from numpy.lib.recfunctions import repack_fields
 from torchvision.datasets import StanfordCars
 
+from skmm_study.pools.folder import data_folder
 from skmm_study.storage import code
 from skmm_study.vision import standin
 from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
-from skmm_study.vision.folder import data_folder
 from skmm_study.vision.images import duplicate_groups
 from skmm_study.vision.matlab import read_mat, write_mat
 from skmm_study.vision.standin import standin_folder, write_standin

@@ -6,19 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
+from skmm_study.pools.compact import LEVELS, principal_coordinates, quantise
+from skmm_study.pools.folder import shipped_folder
 from skmm_study.storage.arrays import ArrayCache
-from skmm_study.vision import compact
 from skmm_study.vision.backbones import load_backbone
-from skmm_study.vision.compact import (
-    load_cars_features,
-    principal_coordinates,
-    quantise,
-    write_cars_features,
-)
-from skmm_study.vision.folder import shipped_folder
+from skmm_study.vision.compact import FILE, load_cars_features, write_cars_features
 from skmm_study.vision.standin import write_standin
 
-SHIPPED = shipped_folder() / compact.FILE
+SHIPPED = shipped_folder() / FILE
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +86,7 @@ def test_rounding_is_at_most_half_a_step(features, step):
     assert (steps >= np.float32(step)).all()
     error = np.abs((arrays["pool"] * steps[:, None]).T - exact[0])
     assert (error <= steps / 2 * (1 + 1e-5)).all()
-    inside = np.abs(exact[1]) <= compact.LEVELS * steps
+    inside = np.abs(exact[1]) <= LEVELS * steps
     error = np.abs((arrays["test"] * steps[:, None]).T - exact[1])
     assert (error <= steps / 2 * (1 + 1e-5))[inside].all()
 

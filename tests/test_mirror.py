@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from skmm_study.pools.folder import shipped_folder
 from skmm_study.vision.cars import load_cars
-from skmm_study.vision.folder import shipped_folder
 from skmm_study.vision.mirror import PIN, fetch_cars, fetch_file, unpack_split
 from skmm_study.vision.standin import write_standin
 

@@ -1,1 +1,1 @@
-"""Pools whose truth is known."""
+"""Pools to select from: drawn ones whose truth is known, and compact features of real data."""

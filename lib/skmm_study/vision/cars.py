@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from skmm.numerics.inputs import check_choice
-from skmm_study.vision.folder import SETTING, data_folder
+from skmm_study.pools.folder import SETTING, data_folder
 from skmm_study.vision.images import ImageSet, decode
 from skmm_study.vision.matlab import read_mat
 

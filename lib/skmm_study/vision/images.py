@@ -17,15 +17,15 @@ from skmm_study.storage.files import sha256
 
 @dataclass(frozen=True)
 class ImageSet:
-    r"""One split of Stanford Cars, or of its stand-in: images on disk, labels, class names.
+    r"""Images on disk with labels: a split of Stanford Cars or of its stand-in, or all of UTKFace.
 
     Attributes:
         title: what the images are; names a stand-in as such and belongs on every figure.
-        split: ``"train"`` (the pool of N images) or ``"test"``.
+        split: ``"train"`` (the pool of N images) or ``"test"``; ``"all"`` where none is given.
         folder: the folder with the images.
         names: file names, one an image, in the order of the annotations.
-        labels: classes ``0..C-1``, shape ``[N]``.
-        class_names: the C names.
+        labels: classes ``0..C-1``, or ages in years, shape ``[N]``.
+        class_names: the C names; none where there are no classes.
         boxes: annotated boxes (x1, y1, x2, y2), one-based and inclusive as in the devkit, shape
             ``[N, 4]``; ``None`` where the annotations have none.
     """

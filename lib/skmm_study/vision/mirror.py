@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from skmm_study.pools.folder import data_folder, shipped_folder
 from skmm_study.storage.files import sha256
 from skmm_study.vision.cars import ANNOTATIONS, CLASS_NAMES, load_cars
-from skmm_study.vision.folder import data_folder, shipped_folder
 from skmm_study.vision.matlab import write_mat
 
 PIN = "stanford_cars.json"
@@ -33,7 +33,7 @@ def fetch_cars(data: str | os.PathLike | None = None, *, pin: str | os.PathLike 
     :func:`skmm_study.vision.cars.load_cars`. The mirror has no boxes, so images cannot be cropped.
 
     Args:
-        data: the data folder; see :func:`skmm_study.vision.folder.data_folder`.
+        data: the data folder; see :func:`skmm_study.pools.folder.data_folder`.
         pin: the file with revision, names and SHA-256; by default the one of the checkout.
 
     Returns:

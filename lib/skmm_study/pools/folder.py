@@ -1,4 +1,4 @@
-"""Where the data lies: one setting for images and weights."""
+"""Where the data lies: one setting for images, texts and weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def shipped_folder() -> Path:
 
 
 def data_folder(path: str | os.PathLike | None = None) -> Path:
-    """Returns the folder that holds ``stanford_cars/`` and ``weights/``.
+    """Returns the folder that holds ``stanford_cars/``, ``weights/`` and other data sets.
 
     Args:
         path: the folder; without it the environment variable ``SKMM_DATA``, and without that the

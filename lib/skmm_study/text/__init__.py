@@ -1,0 +1,1 @@
+"""Sentences in, embeddings out: labelled queries, pretrained encoders, compact pools."""

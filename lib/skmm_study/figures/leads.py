@@ -20,8 +20,8 @@ def plot_leads(
 ) -> None:
     """Draws a row a method, the closest rival on top: the lead over it, and its interval.
 
-    A filled marker is a verdict that is sure after Holm, an open one is not; references, which have
-    no verdict, are crosses.
+    A filled marker is a verdict that is sure after Holm, an open one is not; a cross is a
+    reference.
 
     Args:
         ax: axes to draw on; title and label of the horizontal axis stay yours.
@@ -44,8 +44,8 @@ def plot_leads(
         if np.isfinite(row["lead_low"]):
             ends = [unit * row["lead_low"], unit * row["lead_high"]]
             ax.plot(ends, [place, place], color=style.color, linewidth=1.3)
-        marker = "o" if row["verdict"] else "x"
-        face = style.color if row["verdict"] in ("ahead", "behind", "") else "white"
+        marker = "x" if row["verdict"] == "reference" else "o"
+        face = "white" if row["verdict"] == "level" else style.color
         ax.plot(lead, place, marker, color=style.color, markerfacecolor=face, markersize=4.5)
     ax.axvline(0.0, color="#D55E00", linewidth=1)
     ax.set_yticks(range(len(others)), [method_label(name) for name in others["method"]])

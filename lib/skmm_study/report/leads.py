@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 SURE = 0.05
 """Adjusted p-values below this are called sure."""
 
+VERDICTS = ("ahead", "level", "behind")
+"""Of ours against a rival."""
+
+OURS = "ours"
+"""In place of a verdict, for the method that others are compared with."""
+
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     r"""Adjusts p-values so that the chance of any false rejection among all is controlled.
@@ -96,7 +102,7 @@ def leads(
         One row a pool and method, best first: ``pool``, ``method``, ``seeds``, ``mean``, ``low``,
         ``high``; ``lead``, ``lead_low``, ``lead_high`` over the method in the seeds of both;
         ``p``, ``holm`` and ``verdict``: ``ahead``, ``level`` or ``behind`` of ours against that
-        rival, by ``holm``; empty for ours and for references.
+        rival, by ``holm``; ``ours`` and ``reference`` for those that are none.
 
     Raises:
         ValueError: a pool lacks ours, or a knob has none of its values.
@@ -128,7 +134,8 @@ def leads(
             f"scores must hold a rival of {ours!r}, got {sorted(set(frame['method']))}"
         )
     frame.loc[rivals, "holm"] = holm(frame.loc[rivals, "p"])
-    frame["verdict"] = ""
+    frame["verdict"] = "reference"
+    frame.loc[frame["method"] == ours, "verdict"] = OURS
     frame.loc[rivals, "verdict"] = "level"
     sure = rivals & (frame["holm"] < SURE)
     frame.loc[sure & (frame["lead"] > 0), "verdict"] = "ahead"
@@ -136,12 +143,11 @@ def leads(
     return frame
 
 
-def standing(table: pd.DataFrame, *, ours: str = "skmm") -> pd.DataFrame:
+def standing(table: pd.DataFrame) -> pd.DataFrame:
     """Says where ours stands on each pool among its rivals.
 
     Args:
         table: of `leads`.
-        ours: as there.
 
     Returns:
         One row a pool: ``pool``; ``standing``: ``first`` (no rival's mean is better), ``level``
@@ -152,9 +158,9 @@ def standing(table: pd.DataFrame, *, ours: str = "skmm") -> pd.DataFrame:
 
     rows = []
     for pool, part in table.groupby("pool", sort=False):
-        rivals = part[part["verdict"] != ""]
+        rivals = part[part["verdict"].isin(VERDICTS)]
         closest = rivals.loc[rivals["lead"].idxmin()]
-        counts = {name: int((rivals["verdict"] == name).sum()) for name in _VERDICTS}
+        counts = {name: int((rivals["verdict"] == name).sum()) for name in VERDICTS}
         place = "behind" if counts["behind"] else "first" if closest["lead"] >= 0 else "level"
         rows.append({"pool": pool, "standing": place, "closest": closest["method"]} | counts)
     return pd.DataFrame(rows)
@@ -182,7 +188,7 @@ def lead_table(
         signed = f"+.{digits}f"
         printed["lead"] = _with_interval(unit, row.lead, row.lead_low, row.lead_high, signed)
         printed["Holm"] = "" if np.isnan(row.holm) else f"{row.holm:.2g}"
-        rows.append(printed | {"verdict": row.verdict})
+        rows.append(printed | {"verdict": "" if row.verdict == OURS else row.verdict})
     return pd.DataFrame(rows)
 
 
@@ -192,9 +198,6 @@ def _with_interval(unit: float, mean: float, low: float, high: float, form: str)
     if np.isnan(low):
         return f"{unit * mean:{form}}"
     return f"{unit * mean:{form}} [{unit * low:{form}}, {unit * high:{form}}]"
-
-
-_VERDICTS = ("ahead", "level", "behind")
 
 
 def _lead(ours: pd.Series, other: pd.Series, level: float) -> dict[str, float]:

@@ -49,7 +49,7 @@ def test_counting_asks_for_another_subset_that_is_worse(ablated):
 def test_the_criterion_is_what_its_definition_says():
     rows, n = mixed_pool(0), 40
     selection = select(rows, n, rng=0)
-    assert selection.settings == "criterion combined, metric row"
+    assert selection.settings == "criterion balanced, metric row, weight of the fourth moment"
     assert selection.objective == pytest.approx(value(combined(rows, n)[0], selection.indices))
 
 

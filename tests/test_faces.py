@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from skmm_study.pools.fidelity import RidgeProbe
+from skmm_study.pools.folder import data_folder, shipped_folder
 from skmm_study.storage.arrays import ArrayCache
+from skmm_study.storage.files import sha256
+from skmm_study.vision import faces
 from skmm_study.vision.backbones import load_backbone
 from skmm_study.vision.faces import load_faces, load_faces_pool, split_rows, write_faces_pool
 from skmm_study.vision.features import pooled_features
@@ -151,3 +154,39 @@ def test_the_ridge_probe_finds_a_linear_target():
     assert scores["mean_absolute_error"] < 0.01
     away = np.abs(ages[300:] - np.median(ages[:300])).mean()
     assert scores["mean_absolute_error_of_median"] == pytest.approx(away, abs=1e-4)
+
+
+def test_the_shipped_pool():
+    pool = load_faces_pool()
+    path = shipped_folder() / faces.FILE
+    assert (len(pool.pool), len(pool.test)) == (18654, 4664)
+    assert pool.pool.shape[1] == pool.test.shape[1] == pool.provenance["width"]
+    for labels in (pool.pool_labels, pool.test_labels):
+        assert labels.min() == 1
+        assert 100 < labels.max() <= 116
+    assert pool.class_names == ()
+    assert pool.title == "UTKFace, mobilenet_v2 features"
+    assert pool.provenance["sha256"] == sha256(path)
+    assert "non-commercial" in pool.provenance["licence"]
+    second = np.square(pool.pool, dtype=np.float64).mean(0)
+    assert (np.diff(second) <= 1e-2 * second[:-1]).all()  # principal directions, leading first
+    fidelity = pool.provenance["fidelity"]
+    exact, kept = fidelity["exact"], fidelity["compact"][-1]
+    assert exact["mean_absolute_error"] < 0.8 * exact["mean_absolute_error_of_median"]
+    assert kept["mean_absolute_error"] < 1.05 * exact["mean_absolute_error"]
+    assert kept["relative_error_gram"] < 0.05
+    assert path.stat().st_size < 6e6
+    table = (shipped_folder() / "README.md").read_text()
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| `{path.name}`")]
+    assert "non-commercial" in line
+
+
+@pytest.mark.skipif(not (data_folder() / "utkface").is_dir(), reason="SKMM_DATA holds no UTKFace")
+def test_the_shipped_pool_is_of_these_images():
+    """The table's ages, by the rows that the file names, are the labels that ship."""
+    pool = load_faces_pool()
+    images = load_faces()
+    rows = split_rows(len(images))
+    np.testing.assert_array_equal(pool.pool_labels, images.labels[rows[0]])
+    np.testing.assert_array_equal(pool.test_labels, images.labels[rows[1]])
+    assert pool.provenance["images"] == images.content_hash()

@@ -93,7 +93,16 @@ class Coverage(Medoids):
         self._nearest = self._find(np.arange(N))
         order = np.argsort(self._nearest.place, kind="stable")  # few lines to a tile
         for part, block, similar in self._tiles(order):
-            self._count(similar, self._nearest.take(order[part]), block, 1.0)
+            near = self._nearest.take(order[part])
+            self._count_cross(similar, near, block, 1.0)
+            self._count_gain(similar, near.best, block, 1.0)
+
+    def value_of(self, indices: Indices) -> float:
+        """Returns the objective of any subset, without what swaps would need to know."""
+        best = np.zeros(self._kernel.N)
+        for cut in blocks(len(indices), self._kernel.N):
+            np.maximum(best, self._kernel.rows(indices[cut]).max(axis=0), out=best)
+        return (1.0 - float(best.mean())) * self._unit
 
     def _enter(self, places: Indices, entering: Indices) -> Floats:
         coming = self._kernel.rows(entering)
@@ -119,8 +128,7 @@ class Coverage(Medoids):
         samples = np.flatnonzero(line[self._nearest.place] >= 0)
         for part, block, similar in self._kernel.tiles(samples, entering):
             near = self._nearest.take(samples[part])
-            over = np.maximum(similar - near.best[:, None], 0.0)
-            add_cross(cross, line, similar, near, block, 1.0, over)
+            add_cross(cross, line, similar, near, block, 1.0)
         return cross
 
     def _similar(self, rows: Indices) -> Floats:

@@ -126,11 +126,16 @@ class Medoids(Criterion):
         samples = np.flatnonzero(
             (coming > near.second).any(axis=0) | gone[near.place] | gone[near.next]
         )
+        samples = samples[np.argsort(near.place[samples], kind="stable")]  # few lines to a tile
         before, after = near.take(samples), self._find(samples)
         near.put(samples, after)
+        # What a row gains depends on the best alone, and of many samples only the second changes.
+        moved = before.best != after.best
         for part, block, similar in self._tiles(samples):
-            self._count(similar, before.take(part), block, -1.0)
-            self._count(similar, after.take(part), block, 1.0)
+            for sign, state in ((-1.0, before), (1.0, after)):
+                self._count_cross(similar, state.take(part), block, sign)
+                changed = state.best[part][moved[part]]
+                self._count_gain(similar[moved[part]], changed, block, sign)
 
     def restrict(self, rows: Indices) -> Shortlist:
         """See `Criterion.restrict`."""
@@ -143,30 +148,28 @@ class Medoids(Criterion):
         parts = parts or [Nearest.of(self._at(samples))]
         return Nearest(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def _count(self, similar: Floats, near: Nearest, block: slice, sign: float) -> None:
-        """Adds what samples say of the rows ``block``, or takes it away: see the class."""
-        over = np.maximum(similar - near.best[:, None], 0.0)
-        self._gain[block] += sign * over.sum(axis=0)
+    def _count_gain(self, similar: Floats, best: Floats, block: slice, sign: float) -> None:
+        """Adds to the gain of the rows ``block``, or takes away, what they are above the best."""
+        over = similar - best[:, None]
+        self._gain[block] += sign * np.maximum(over, 0.0, out=over).sum(axis=0)
+
+    def _count_cross(self, similar: Floats, near: Nearest, block: slice, sign: float) -> None:
+        """Adds samples' shares of :math:`C` at the rows ``block``, or takes them away."""
         if self._cross is not None:
-            add_cross(self._cross, self._line, similar, near, block, sign, over)
+            add_cross(self._cross, self._line, similar, near, block, sign)
 
 
 def add_cross(
-    cross: Floats,
-    line: Indices,
-    similar: Floats,
-    near: Nearest,
-    block: slice,
-    sign: float,
-    over: Floats,
+    cross: Floats, line: Indices, similar: Floats, near: Nearest, block: slice, sign: float
 ) -> None:
     """Adds the samples' shares of :math:`C` to the lines of their nearest, if those have any."""
     lines = line[near.place]
     order = np.argsort(lines, kind="stable")[np.count_nonzero(lines < 0) :]
     if len(order) == 0:
         return
-    shares = np.maximum(similar[order] - near.second[order, None], 0.0)
-    shares -= over[order]  # the lesser of two is one less what it is above the other
+    shares, second = similar[order], near.second[order, None]
+    np.clip(shares, second, near.best[order, None], out=shares)
+    shares -= second
     filled, starts = np.unique(lines[order], return_index=True)
     cross[filled, block] += sign * np.add.reduceat(shares, starts, axis=0)
 

@@ -19,7 +19,10 @@ _DOUBLE, _SINGLE = 1 << 25, 1 << 27
 256 MB, up to 11,585 in 512 MB."""
 
 _TILE = 512
-"""Side of the tiles in which they are made: 2 MB each, in the cache for what follows."""
+"""Side of the tiles in which they are made: 2 MB each, enough for the product to be fast."""
+
+_HELD_TILE = 256
+"""Side of the tiles in which those that are held are read: what follows stays in the cache."""
 
 
 class Similarity(ABC):
@@ -108,11 +111,12 @@ class Similarity(ABC):
             A slice of ``some``, a slice of ``others``, and their similarities.
         """
         count = self.N if others is None else len(others)
+        side = _HELD_TILE if self._hold else _TILE
         with large_product(len(some) * count * self._scaled.shape[1]):
-            for i in range(0, len(some), _TILE):
-                part = slice(i, min(i + _TILE, len(some)))
-                for j in range(0, count, _TILE):
-                    block = slice(j, min(j + _TILE, count))
+            for i in range(0, len(some), side):
+                part = slice(i, min(i + side, len(some)))
+                for j in range(0, count, side):
+                    block = slice(j, min(j + side, count))
                     wanted = block if others is None else others[block]
                     yield part, block, self.block(some[part], wanted)
 

@@ -47,7 +47,7 @@ class Selection:
         True
         >>> print(selection)  # doctest: +ELLIPSIS
         skmm: 40 of 300 samples in ... s
-          criterion combined, metric row
+          criterion balanced, metric row, weight of the fourth moment 1.33
           second moment in 8 dimensions, of intrinsic dimension 8
           slack c_S = 1... (1 is a perfect match)
           variance ... x k/n per unit of noise

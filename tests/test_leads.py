@@ -6,7 +6,15 @@ import pytest
 from scipy import stats
 
 from skmm_study.figures.methods import method_label
-from skmm_study.report.leads import holm, lead_table, leads, means_of_draws, seed_means, standing
+from skmm_study.report.leads import (
+    gains,
+    holm,
+    lead_table,
+    leads,
+    means_of_draws,
+    seed_means,
+    standing,
+)
 
 METHODS, BUDGETS, SEEDS = ("skmm", "uniform", "herding", "class_balanced"), (8, 4, 16), range(7)
 MEANS = {"skmm": 2.0, "uniform": 0.0, "herding": 2.1, "class_balanced": 9.0}
@@ -169,6 +177,20 @@ def test_printed_table_holds_scores_and_intervals(frame):
 def test_scores_that_do_not_compare_are_refused(frame, spoil, words):
     with pytest.raises(ValueError, match=words):
         leads({"a": spoil(frame)}, best={"a": "max"})
+
+
+@pytest.mark.parametrize(("best", "sign"), [("max", 1), ("min", -1)])
+def test_gains_are_over_the_mean_of_uniform(frame, best, sign):
+    """At each budget; that of uniform sampling itself is zero on average."""
+    found = gains(frame, best=best)
+    for n in BUDGETS:
+        part = found[found["n"] == n]
+        at = frame["n"] == n
+        chance = frame.loc[at & (frame["method"] == "uniform"), "score"].mean()
+        own = frame.loc[at & (frame["method"] == "skmm")].sort_values("seed")["score"]
+        seen = part[part["method"] == "skmm"].sort_values("seed")["gain"]
+        np.testing.assert_allclose(seen, sign * (own - chance), rtol=1e-12)
+        assert abs(part.loc[part["method"] == "uniform", "gain"].mean()) < 1e-12
 
 
 def test_best_must_be_told(frame):

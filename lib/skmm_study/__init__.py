@@ -19,7 +19,7 @@ _HOME = {
     "trials.subsamples": ["Subsamples"],
     "trials.certificates": ["certificate_trials"],
     "trials.ladders": ["every_moment_gap", "moment_trials", "rounding_trials"],
-    "report.leads": ["lead_table", "leads", "means_of_draws", "seed_means", "standing"],
+    "report.leads": ["gains", "lead_table", "leads", "means_of_draws", "seed_means", "standing"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],
     "trials.sketches": ["sketch_costs", "sketch_trials"],

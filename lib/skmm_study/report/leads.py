@@ -143,6 +143,26 @@ def leads(
     return frame
 
 
+def gains(scores: pd.DataFrame, *, best: str, baseline: str = "uniform") -> pd.DataFrame:
+    """Returns what methods gain over the mean of a baseline at each budget, for figures.
+
+    Args:
+        scores: of one pool; see `seed_means`.
+        best: ``"max"`` or ``"min"``; gains are positive either way.
+        baseline: the method over which.
+
+    Returns:
+        ``method``, ``n``, ``seed`` and ``gain``, draws of a seed averaged.
+    """
+    check_choice(best, "best", ("max", "min"))
+    check_choice(baseline, "baseline", set(scores["method"]))
+    table = means_of_draws(scores)
+    chance = table[table["method"] == baseline].groupby("n")["score"].mean()
+    sign = 1.0 if best == "max" else -1.0
+    gain = sign * (table["score"] - table["n"].map(chance))
+    return table.drop(columns="score").assign(gain=gain)
+
+
 def standing(table: pd.DataFrame) -> pd.DataFrame:
     """Says where ours stands on each pool among its rivals.
 

@@ -96,9 +96,7 @@ def elbow_trials(
             selection = select(mixture.features, n, method=method, rng=seed)
             chosen.append((method, 0, selection.indices))
         for k in dimensions:
-            spectrum = selection.view.spectrum
-            leading = spectrum.leading(min(k, spectrum.intrinsic_dimension))
-            chosen.append((f"k = {leading}", leading, v_optimal(selection.view, n, leading)))
+            chosen.append((f"k = {k}", k, v_optimal(selection.view, n, k)))
         for method, k, indices in chosen:
             found = measure(indices, evaluation_rng(seed))
             row = {"method": method, "k": k, "seed": seed, "constant": found["constant"]}
@@ -107,7 +105,9 @@ def elbow_trials(
 
 
 def v_optimal(view: PoolView, n: int, k: int) -> Indices:
-    """Returns n samples of least mean variance over the k leading directions, as `select` would."""
-    whitened = view.spectrum.whiten(view.rows, k)
+    r"""Returns n samples of least mean variance over min(k, r̄) directions, as `select` would."""
+    spectrum = view.spectrum
+    leading = spectrum.leading(min(k, spectrum.intrinsic_dimension))
+    whitened = spectrum.whiten(view.rows, leading)
     design = bound_v_optimality(whitened, n, tolerance=DESIGN_GAP)
     return exchange(VOptimality(whitened, n), round_to_top(design.s, n)).indices

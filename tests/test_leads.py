@@ -1,10 +1,12 @@
 """Leads over rivals: per-seed means, intervals and Holm's procedure, each against a plain loop."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from skmm_study.figures.leads import plot_leads
 from skmm_study.figures.methods import method_label
 from skmm_study.report.leads import (
     gains,
@@ -196,3 +198,34 @@ def test_gains_are_over_the_mean_of_uniform(frame, best, sign):
 def test_best_must_be_told(frame):
     with pytest.raises(ValueError, match="best of 'a'"):
         leads({"a": frame}, best={})
+
+
+def test_leads_are_drawn_where_they_are(frame):
+    """Closest rival on top, in the unit asked for; sure ones filled, references crossed."""
+    table = leads({"a": frame}, best={"a": "max"}, references=["class_balanced"])
+    _, ax = plt.subplots()
+    plot_leads(ax, table, unit=100)
+    rows = table.dropna(subset="lead").sort_values("lead").reset_index(drop=True)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        method_label(name) for name in rows["method"]
+    ]
+    points = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() in "ox"}
+    for place, row in rows.iterrows():
+        point = points[place]
+        assert point.get_xdata()[0] == pytest.approx(100 * row["lead"])
+        assert (point.get_marker() == "x") == (row["method"] == "class_balanced")
+        assert (point.get_markerfacecolor() == "white") == (row["verdict"] == "level")
+    assert {"ahead", "level"} <= set(rows["verdict"])  # both are on the figure
+    plt.close("all")
+
+
+def test_leads_beyond_the_end_are_printed(frame):
+    table = leads({"a": frame}, best={"a": "max"})
+    _, ax = plt.subplots()
+    plot_leads(ax, table, farthest=1.0)
+    (text,) = [text.get_text() for text in ax.texts]
+    lead = table.set_index("method").at["uniform", "lead"]
+    assert text == f"{lead:.1f} →"
+    with pytest.raises(ValueError, match="verdict"):
+        plot_leads(ax, table.drop(columns="verdict"))
+    plt.close("all")

@@ -131,7 +131,7 @@ def test_standing_goes_by_the_verdicts(rng, lead, expected):
 
 
 def test_a_lead_that_is_not_sure_is_level():
-    rows = [("skmm", 5, t, 0, 1.0) for t in range(4)]
+    rows = [("skmm", 5, t, 0, 1.0 + t / 100) for t in range(4)]
     rows += [("uniform", 5, t, 0, v) for t, v in enumerate([0.0, 2.1, 0.1, 2.0])]
     pools = {"a": pd.DataFrame(rows, columns=["method", "n", "seed", "draw", "score"])}
     (row,) = standing(leads(pools, best={"a": "max"})).to_dict("records")

@@ -11,7 +11,7 @@ import pytest
 from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.rounding.exchange import attain, exchange
+from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
 
@@ -207,25 +207,6 @@ def test_equal_rows_enter_in_the_order_of_the_pool(name):
 def test_exchange_names_bad_knobs(knobs):
     with pytest.raises(ValueError, match="must be a whole number"):
         exchange(SecondMoment(pool(), 3), np.arange(3), **knobs)
-
-
-@every_criterion
-def test_attain_is_exchange_without_the_warning(name):
-    """Level where all swaps are allowed; where few are, as far as exchange comes with as few."""
-    G, start = pool(40), np.arange(8)
-    criterion = CRITERIA[name](G, 8)
-    end = exchange(criterion, start)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        reached = [attain(criterion, start, swaps) for swaps in range(end.swaps + 3)]
-    assert reached[0] == pytest.approx(value_of(criterion, start))
-    assert reached[-1] == pytest.approx(end.value, rel=1e-9, abs=1e-12)
-    assert (np.diff(reached) <= 1e-12).all()
-    assert reached[0] > reached[-1] + 1e-9
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        stopped = exchange(criterion, start, max_swaps=2)
-    assert reached[2] == pytest.approx(stopped.value, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["coverage", "coverage-of-rows", "coverage-in-blocks"])

@@ -12,9 +12,10 @@ import skmm_study
 ROOT = Path(skmm_study.__file__).parent
 USES = {
     "storage": set(),
-    "pools": set(),
+    "pools": {"storage"},
     "theory": set(),
-    "vision": {"storage"},
+    "vision": {"storage", "pools"},
+    "text": {"storage", "pools"},
     "training": {"storage", "vision"},
     "trials": {"storage", "pools", "theory", "training"},
     "figures": {"pools", "vision"},

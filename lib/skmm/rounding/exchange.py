@@ -16,8 +16,6 @@ from skmm.numerics.ties import TIE, first_least, least
 _TILE = 256, 1024
 """Swaps tried at once, leaving by entering: a table of 2 MB."""
 
-_TOLERANCE = 1e-9
-
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
@@ -42,7 +40,7 @@ def exchange(
     *,
     max_swaps: int | None = None,
     shortlist: int = 128,
-    tolerance: float = _TOLERANCE,
+    tolerance: float = 1e-9,
 ) -> Exchange:
     r"""Swaps selected samples for better outsiders until no swap helps.
 
@@ -100,19 +98,6 @@ def exchange(
         left = f"a swap that would lower the criterion by {gain:.2g} from {value:.3g}"
         warn_of_limit("exchange", f"max_swaps={limit}", left, "allow more swaps")
     return Exchange(np.flatnonzero(criterion.inside), value, swaps, converged)
-
-
-def attain(
-    criterion: Criterion, indices: NDArray[np.intp], swaps: int, *, shortlist: int = 128
-) -> float:
-    """Returns the criterion after at most ``swaps`` swaps of an exchange from ``indices``.
-
-    What can be had for a known price: that more swaps would help is no reason to warn.
-    """
-    with one_thread():
-        criterion.start(indices)
-        _descend(criterion, swaps, shortlist, _TOLERANCE)
-        return float(criterion.value())
 
 
 def _descend(

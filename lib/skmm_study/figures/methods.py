@@ -66,6 +66,7 @@ MAPS = {
 _CRITERIA = {
     "SkMM, fourth": MethodStyle("SkMM, fourth", "#7A2E00", "v", ":"),
     "SkMM, full": MethodStyle("SkMM, full", "#F2A477", "D", ":"),
+    "SkMM, combined": MethodStyle("SkMM, combined", "#F2A477", "s", ":"),
 }
 
 _OTHERS = MAPS | _CRITERIA

@@ -52,7 +52,7 @@ def rate_trials(
     runs = []
     for seed in seeds:
         mixture = draw(seed)
-        measure = _rate_of(mixture, noise_variance)
+        measure = rate_of(mixture, noise_variance)
         one = run_trials(
             mixture.features, methods, budgets, seeds=[seed], measure=measure, **common
         )
@@ -64,9 +64,10 @@ def rate_trials(
     )
 
 
-def _rate_of(
+def rate_of(
     mixture: Mixture, noise_variance: float
 ) -> Callable[[Indices, np.random.Generator], dict[str, float]]:
+    """Returns the measure of a subset of ``mixture``; its columns are those of `rate_trials`."""
     pool, signal = RidgeRisk.of(mixture.features), mixture.signal
     K, length = len(mixture.centres), float(np.linalg.norm(mixture.theta))
 

@@ -152,7 +152,7 @@ def run_selections(
     if folder is not None:
         key = {"features": array_digest(features), "arithmetic": arithmetic()}
         key["labels"] = None if labels is None else array_digest(labels)
-        depends = {name: _depends(setting, initial) for name, setting in settings.items()}
+        depends = {name: selection_digest(setting, initial) for name, setting in settings.items()}
     grid = run_grid(
         Selecting(features, labels, settings, initial),
         [Cell(*at, depends[at[0]]) for at in dict.fromkeys(sources.values())],
@@ -161,7 +161,7 @@ def run_selections(
         key=key,
         workers=workers,
     )
-    made = {(row.method, row.n, row.seed): _subset(row) for row in grid.results.itertuples()}
+    made = {(row.method, row.n, row.seed): subset_of(row) for row in grid.results.itertuples()}
     beginnings = {
         at: made[source] if at[1] == source[1] else made[source][: at[1]]
         for at, source in sources.items()
@@ -169,12 +169,13 @@ def run_selections(
     return beginnings, grid.costs
 
 
-def _subset(row: Any) -> Subset:
+def subset_of(row: Any) -> Subset:
+    """Returns the subset that a row of finished selections holds."""
     indices = np.array(row.indices, dtype=np.intp)
     return WeightedSubset(indices, np.array(row.weights)) if row.weights else indices
 
 
-def _depends(setting: Mapping[str, Any], initial: int) -> str:
+def selection_digest(setting: Mapping[str, Any], initial: int | None = None) -> str:
     """Digest of what the selections of one method depend on beside the pool: knobs and code."""
     chosen = SELECTORS[setting["method"]]
     modelled = set(chosen.needs) - {"labels"}

@@ -2,7 +2,6 @@ r"""Balance: cover the pool and match its moments, each in units of what it can 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +9,16 @@ from numpy.typing import NDArray
 
 from skmm.criteria import Combination, Coverage, Criterion, FourthMoment
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.rounding.exchange import attain, exchange
+from skmm.rounding.exchange import exchange
 from skmm.selection.selectors.medoids import cover_greedily
 
 _EXPLOITATION = 10.0
 """Weight of matching at n = N, chosen on Stanford Cars and BANKING77 by rows held out of the pool;
 3 and 30 lose less there than the choice between two seeds makes."""
 
-_TRIED = 0.25
-"""Swaps for each sample to learn what matching can gain: nine tenths of all that it can, which no
-relaxation would tell, for uniform weights match every moment."""
+_MOST = 11_585
+"""Rows that the balance is struck among: of so many, similarities are held in 512 MB. Of a larger
+pool that many are drawn at random; see `balance_candidates`."""
 
 _TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
@@ -36,10 +35,10 @@ class Balance:
     .. math:: \frac{f(S) - f_0}{1 - f_0} + w\,\frac{g(S) - g_0}{1 - g_0}, \qquad w = 10\,\frac nN
 
     with f as in `Coverage` and g as in `FourthMoment`, both 1 for a uniform draw on average, and
-    :math:`f_0, g_0` what greedy coverage and n/4 swaps on g alone attain, counted from where g is
-    below 1. So each term reads 0 where it is served alone and 1 where it is left to chance, in any
-    dimension: on features of many directions the best coverage is 2 % below a uniform draw's, and
-    no sum of f and g with fixed weights would see it.
+    :math:`f_0, g_0` what greedy coverage and an exchange on g alone attain. So each term reads 0
+    where it is served alone and 1 where it is left to chance, in any dimension: on features of
+    many directions the best coverage is 2 % below a uniform draw's, and no sum of f and g with
+    fixed weights would see it.
 
     While n is small against N, every sample chosen speaks for many that resemble it, and what
     matters is that none is without: exploration. As n grows, coverage goes on to take one sample of
@@ -70,7 +69,7 @@ class Balance:
         coverage, moment = Coverage.of(kernel, n), FourthMoment(rows, n)
         best = [(1.0, coverage, coverage.value_of(start))]
         if weight > 0.0:
-            best.append((weight, moment, _attained(moment, start)))
+            best.append((weight, moment, exchange(moment, start).value))
         terms = [(share * _per_gain(value), criterion) for share, criterion, value in best]
         least = sum(share * _per_gain(value) * value for share, _, value in best)
         return cls(Combination(terms), least, start, weight)
@@ -81,19 +80,14 @@ class Balance:
         return end.indices, end.value - self.least
 
 
-def _attained(moment: FourthMoment, start: NDArray[np.intp]) -> float:
-    """Returns what n/4 swaps attain, counted from where the criterion is below a uniform draw's.
+def balance_candidates(N: int, n: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
+    """Draws the rows of a large pool that are looked at, ascending; ``None`` if all of them are.
 
-    Greedy coverage takes one sample of each tight group and the rest as it comes: up to 90 times as
-    far from the pool's moment as chance is, which n/4 swaps do not make up for.
+    Both terms compare every row with every other, O(N² m): a million rows would take days. Twice
+    ``n`` at least are drawn, so that there remains something to choose.
     """
-    chosen, swaps = start, math.ceil(_TRIED * len(start))
-    value = attain(moment, start, 0)
-    while True:
-        before, value = value, attain(moment, chosen, swaps)
-        if before < 1.0 or value > before - _GAIN:
-            return value
-        chosen = np.flatnonzero(moment.inside)
+    size = max(_MOST, 2 * n)
+    return np.sort(rng.choice(N, size, replace=False)) if size < N else None
 
 
 def _per_gain(best: float) -> float:

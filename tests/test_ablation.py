@@ -9,21 +9,24 @@ import numpy as np
 import pytest
 
 from skmm import SecondMoment, Spectrum, as_generator, exchange, select
+from skmm.selection.selectors.balance import Balance
 from skmm_study.trials.ablation import (
     ablation_trials,
-    combined,
+    grouped_pool,
     low_pool,
-    mixed_pool,
+    random_starts,
     start_trials,
+    tailed_pool,
     unit,
-    value,
 )
 
 POOLS = range(10)
+BALANCED = ("exchange", "greedy start", "unit rows", "coverage", "fourth moment")
+V_OPTIMAL = ("exchange", "relaxed design", "choice of the criterion", "elbow")
 STEPS = [
-    *(("combined", step) for step in ("exchange", "unit rows", "second moment", "variance")),
-    *(("v-optimal", step) for step in ("exchange", "relaxed design", "choice of the criterion")),
-    *(("full", step) for step in ("rows of zeros left out", "several starts")),
+    *(("balanced", step) for step in (*BALANCED, "rows of zeros left out")),
+    *(("v-optimal", step) for step in V_OPTIMAL),
+    ("full", "several starts"),
 ]
 
 
@@ -46,11 +49,35 @@ def test_counting_asks_for_another_subset_that_is_worse(ablated):
     assert ablated["counts"].equals(ablated["differ"] & worse)
 
 
-def test_the_criterion_is_what_its_definition_says():
-    rows, n = mixed_pool(0), 40
-    selection = select(rows, n, rng=0)
-    assert selection.settings == "criterion balanced, metric row, weight of the fourth moment"
-    assert selection.objective == pytest.approx(value(combined(rows, n)[0], selection.indices))
+@pytest.mark.parametrize("pool", POOLS)
+def test_balance_is_chosen_where_the_pool_has_no_low_dimension(pool):
+    rows, n = grouped_pool(pool), 40
+    chosen = select(rows, n, rng=pool)
+    assert chosen.settings.startswith("criterion balanced, metric row, weight of the fourth moment")
+    spectrum = Spectrum.of(rows)
+    assert spectrum.elbow == 0
+    assert 2 * spectrum.intrinsic_dimension > len(spectrum.eigenvalues)
+
+
+def test_greedy_and_random_starts_of_balance_end_level():
+    """Within 1 % of each other, so that the greedy start is judged by swaps: it takes fewer."""
+    for pool in POOLS:
+        balance = Balance.of(unit(grouped_pool(pool)), 40, sigma=1.0, weight=None)
+        [start] = random_starts(pool, 600, 40, 1)
+        ends = [exchange(balance.criterion, S) for S in (balance.start, start)]
+        assert abs(ends[0].value / ends[1].value - 1) < 0.01
+        assert ends[0].swaps < ends[1].swaps
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_elbow_counts_clusters_where_the_intrinsic_dimension_counts_noise(pool):
+    """So that without it the default takes ``balanced``: the ablated step is the one there is."""
+    mixture, n = tailed_pool(pool)
+    spectrum, K = Spectrum.of(mixture.features), len(mixture.centres)
+    assert spectrum.elbow == K
+    r_bar = spectrum.intrinsic_dimension
+    assert 2 * r_bar > len(spectrum.eigenvalues) or 3 * r_bar > n
+    assert "v-optimal" in select(mixture.features, n, rng=pool).settings
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -64,7 +91,7 @@ def test_v_optimality_is_chosen_where_the_pool_has_low_dimension(ablated, pool):
 
 
 def test_no_row_of_zeros_is_chosen(ablated):
-    assert (ablated.loc[("full", "rows of zeros left out"), "value"] == 0).all()
+    assert (ablated.loc[("balanced", "rows of zeros left out"), "value"] == 0).all()
 
 
 @pytest.mark.parametrize("pool", POOLS)

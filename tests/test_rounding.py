@@ -209,6 +209,21 @@ def test_exchange_names_bad_knobs(knobs):
         exchange(SecondMoment(pool(), 3), np.arange(3), **knobs)
 
 
+@pytest.mark.parametrize("name", ["coverage", "coverage-of-rows", "coverage-in-blocks"])
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_coverage_of_a_subset_needs_no_start(name, n):
+    """`Coverage.value_of` tells what a start there would, and leaves the state as it is."""
+    G = pool(40)
+    criterion = CRITERIA[name](G, n)
+    criterion.start(np.arange(n))
+    before = criterion.value()
+    for seed in range(5):
+        subset = np.random.default_rng(seed).choice(40, n, replace=False)
+        told = criterion.value_of(subset)
+        assert criterion.value() == before
+        assert told == pytest.approx(value_of(CRITERIA[name](G, n), subset), rel=1e-12)
+
+
 def test_exchange_refuses_a_sample_that_comes_twice():
     with pytest.raises(ValueError, match="indices must be distinct, got 3 of which 1 come again"):
         exchange(SecondMoment(pool(), 3), np.array([1, 1, 2]))

@@ -273,10 +273,10 @@ def test_selection_reads_as_a_certificate(method, features):
 
 
 def test_selection_says_what_it_chose_by_itself(rng):
-    """The criterion, which follows the pool's dimension, and the metric that follows it."""
+    """The criterion, which follows the pool's dimension, the metric that follows it, the weight."""
     flat = rng.standard_normal((60, 12))
     low = flat[:, :3] @ rng.standard_normal((3, 12))
-    weight = "weight of the fourth moment 3.33"
+    weight = f"weight of the fourth moment {10 * 20 / 60:.3g}"
     chosen = {f"balanced, metric row, {weight}": flat, "v-optimal, metric raw": low}
     for words, features in chosen.items():
         selection = select(features, 20, rng=0)

@@ -21,6 +21,10 @@ VARIANTS += [
     ("skmm", {"criterion": "full", "metric": x, "mean": True}) for x in ("raw", "whitened")
 ]
 VARIANTS += [
+    ("skmm", {"criterion": "balanced"} | knobs)
+    for knobs in ({"sigma": 0.5}, {"weight": 0.0}, {"weight": 3.0, "metric": "raw", "sigma": 2.0})
+]
+VARIANTS += [
     (name, {"metric": x})
     for name, x in (
         ("adaptive", "raw"),
@@ -358,6 +362,12 @@ def test_labels_without_a_column_are_refused(method, label, features):
         ("skmm", "slack", -1.0),
         ("skmm", "slack", 1e-300),
         ("skmm", "mean", "no"),
+        ("skmm", "sigma", 0.0),
+        ("skmm", "sigma", np.inf),
+        ("skmm", "sigma", "wide"),
+        ("skmm", "weight", -1.0),
+        ("skmm", "weight", np.nan),
+        ("skmm", "weight", "heavy"),
     ],
 )
 def test_bad_knobs_are_named(method, knob, value, features):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from skmm.spectrum import Spectrum, intrinsic_dimension
+from skmm_study import gaussian_mixture
 
 
 def rows_of(N, m, rank=None, seed=0):
@@ -103,6 +104,83 @@ def test_leading_directions_stay_within_the_rank():
     assert spectrum.leading(2) == 2
     assert spectrum.leading(8) == 3
     assert Spectrum.of(np.zeros((4, 3))).leading() == 0
+
+
+def having(eigenvalues, N=1000):
+    """A spectrum of given eigenvalues."""
+    return Spectrum(np.asarray(eigenvalues, dtype=float), np.eye(len(eigenvalues)), N)
+
+
+KNOWN = {
+    "a flat rest": ([4.0] * 3 + [1.0] * 7, 3),
+    "no rest at all": ([4.0] * 3 + [0.0] * 7, 3),
+    "two falls": ([64.0, 8.0, 8.0] + [1.0] * 9, 3),
+    "no second fall": ([64.0, 8.0, 8.0] + [5.0] * 9, 1),
+    "one short of a factor": ([1.9] * 3 + [1.0] * 7, 0),
+    "all equal": ([1.0] * 8, 0),
+    "past the half": ([4.0] * 6 + [1.0] * 4, 0),
+    "a rest that is not flat": ([20.0, 7.0] + [1.0] * 4 + [0.01] * 40, 6),
+    "a rest that one direction leads": ([30.0, 10.0] + [5.2] + [0.01] * 60, 3),
+    "zero": ([0.0] * 6, 0),
+    "one direction": ([1.0], 0),
+}
+
+
+@pytest.mark.parametrize(("eigenvalues", "elbow"), KNOWN.values(), ids=KNOWN)
+def test_elbow_of_known_spectra(eigenvalues, elbow):
+    assert having(eigenvalues).elbow == elbow
+
+
+def test_elbow_by_its_definition():
+    """The largest k of all that pass, tried one by one."""
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(300):
+        m = rng.integers(1, 20)
+        lam = np.sort(np.exp(rng.uniform(0, 6) * rng.standard_normal(m)))[::-1]
+        passing = [0]
+        for k in range(1, m // 2 + 1):
+            if lam[k - 1] >= 2 * lam[k] and lam[k] <= 6 * np.mean(lam[k:]):
+                passing.append(k)
+        assert having(lam).elbow == max(passing)
+        seen.add(max(passing))
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize("exponent", [0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("m", [64, 128, 512])
+def test_power_laws_have_no_elbow(m, exponent):
+    """What falls steadily has no rest: after a steep fall the next eigenvalue leads the others."""
+    assert having(np.arange(1.0, m + 1) ** -exponent).elbow == 0
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (300, 64), (2000, 32)])
+def test_isotropic_noise_has_no_elbow(shape):
+    for seed in range(5):
+        rows = np.random.default_rng(seed).standard_normal(shape)
+        assert Spectrum.of(rows).elbow == 0
+
+
+@pytest.mark.parametrize("tail", [1e-4, 3e-3, 3e-2])
+@pytest.mark.parametrize("K", [3, 8])
+def test_elbow_of_a_mixture_counts_its_clusters(K, tail):
+    """Whatever the tail holds, and in any unit; the intrinsic dimension counts noise at 3 %."""
+    for seed in range(4):
+        G = gaussian_mixture(600, 128, K, rng=seed, tail_energy=tail).features
+        spectrum = Spectrum.of(G)
+        assert spectrum.elbow == K
+        assert Spectrum.of(1e-20 * G).elbow == Spectrum.of(1e20 * G).elbow == K
+        assert (spectrum.intrinsic_dimension > 2 * K) == (tail > 1 / 600)
+        assert spectrum.tail_share(K) == pytest.approx(tail, rel=0.3)
+
+
+def test_tail_share_is_the_trace_that_is_left():
+    lam = np.sort(np.random.default_rng(1).random(12))[::-1]
+    shares = [having(lam).tail_share(k) for k in range(13)]
+    expected = [1 - sum(lam[:k]) / sum(lam) for k in range(13)]
+    np.testing.assert_allclose(shares, expected, atol=1e-14)
+    assert having(1e30 * lam).tail_share(4) == pytest.approx(shares[4])
+    assert having(np.zeros(5)).tail_share(2) == 0.0
 
 
 @pytest.mark.parametrize("bad", [[1.0, -1e-3], [np.nan], [np.inf, 1.0]])

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria import Combination, Criterion, SecondMoment, VOptimality
+from skmm.criteria import Coverage, Criterion, FourthMoment, SecondMoment, VOptimality
 from skmm.matching.design import bound_v_optimality, v_optimality
 from skmm.numerics.streams import as_generator
 from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_to_top
 from skmm.selection.select import select
+from skmm.selection.selectors.balance import Balance
 from skmm.selection.selectors.moments import DESIGN_GAP
 from skmm.spectrum import Spectrum
-from skmm_study.pools.synthetic import gaussian_mixture
+from skmm_study.pools.synthetic import Mixture, gaussian_mixture
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Served = Callable[[Indices], float]
 
-N_MIXED, N_LOW = 600, 1500
+N_GROUPED, N_LOW = 600, 1500
 """Rows of the pools."""
 
 _LEAST = 1e-9
 """Less than this is rounding."""
 
 
-def mixed_pool(trial: int) -> Array:
-    """Features of no low dimension: clusters of unequal size and length above a tail."""
-    knobs = {"norm_ratio": 4.0 + trial, "tail_energy": 0.05 + 0.03 * trial}
-    return gaussian_mixture(N_MIXED, 64, 6 + trial, rng=trial, **knobs).features
+def grouped_pool(trial: int) -> Array:
+    """Features of no low dimension: groups of unequal size in a slowly decaying spectrum.
+
+    Every second pool has rows of a Student t with 4 degrees of freedom in place of a Gaussian.
+    """
+    rng = as_generator(trial, "ablation groups")
+    shares = 1.0 / np.arange(1, 11 + 2 * trial)
+    groups = rng.choice(len(shares), N_GROUPED, p=shares / shares.sum())
+    rows = rng.standard_normal((len(shares), 64))[groups] + rng.standard_normal((N_GROUPED, 64))
+    if trial % 2:
+        rows *= np.sqrt(2 / rng.chisquare(4, (N_GROUPED, 1)))
+    return rows * np.arange(1, 65) ** -(0.25 + 0.05 * trial)
+
+
+def tailed_pool(trial: int) -> tuple[Mixture, int]:
+    """A mixture whose tail of 0.3 to 1 % holds more than 1/N of the energy, and a budget."""
+    tail = 0.003 * (10 / 3) ** (trial / 9)
+    return gaussian_mixture(N_GROUPED, 128, 8, rng=trial, tail_energy=tail), 40 + 8 * trial
 
 
 def low_pool(trial: int, K: int) -> tuple[Array, int]:
@@ -70,19 +83,16 @@ def unit(rows: Array) -> Array:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def combined(rows: Array, n: int) -> tuple[Combination, SecondMoment, VOptimality]:
-    """The combined criterion as its definition states it, on unit rows; and its two terms."""
-    rows = unit(rows)
-    spectrum = Spectrum.of(rows)
-    k = max(1, min(spectrum.intrinsic_dimension, n // 3, 64))
-    terms = SecondMoment(rows, n), VOptimality(spectrum.whiten(rows, k), n)
-    return Combination([(1.0, terms[0]), (1 - k / n, terms[1])]), *terms
-
-
 def value(criterion: Criterion, indices: Indices) -> float:
     """Returns the criterion of a subset, afresh."""
     criterion.start(indices)
     return float(criterion.value())
+
+
+def variance(whitened: Array, indices: Indices) -> float:
+    """Returns the mean variance of a subset over whitened directions, in units of the pool's."""
+    weights = np.bincount(indices, minlength=len(whitened)) / len(indices)
+    return v_optimality(whitened, weights)
 
 
 def ablation_trials(pools: Iterable[int] = range(10)) -> pd.DataFrame:
@@ -90,13 +100,17 @@ def ablation_trials(pools: Iterable[int] = range(10)) -> pd.DataFrame:
 
     A step counts where the subset differs without it and what the step is there for is worse.
 
-    - ``combined`` (mixtures of no low dimension): without exchange a random subset; without unit
-      rows, raw ones; without one of its terms, the other alone, judged by the term left out.
+    - ``balanced`` (groups in slowly decaying spectra, every second pool of heavy tails): without
+      exchange greedy coverage; without the greedy start a random one, judged by swaps, for it ends
+      level; without unit rows, raw ones; without coverage, or the fourth moment, the other alone,
+      judged by what is left out. Rows of zeros, every second one, not left out, judged by how many
+      are chosen.
     - ``v-optimal`` (20, 24 ... 56 directions): without exchange a random subset; without the
       relaxed design one random start, all that `select` makes at this size where it has no design
-      (`start_trials` makes three); without the choice of the criterion, ``combined``.
-    - ``full``: rows of zeros, every second one, not left out, judged by how many are chosen; and
-      one random start in place of 32 on pools of 100.
+      (`start_trials` makes three); without the choice of the criterion, ``balanced``. And where a
+      tail makes :math:`\bar r` count noise: without the elbow ``balanced``, judged by the mean
+      variance over the directions of the clusters.
+    - ``full``: one random start in place of 32 on pools of 100.
 
     Random subsets are drawn from a stream of their own, not the one that `select` starts from.
 
@@ -109,11 +123,11 @@ def ablation_trials(pools: Iterable[int] = range(10)) -> pd.DataFrame:
     """
     import pandas as pd
 
+    steps = (_of_balance, _of_zero_rows, _of_v_optimality, _of_elbow, _of_several_starts)
     trials = []
     for pool in pools:
-        for ablate in (_of_combined, _of_v_optimality, _of_zero_rows, _of_several_starts):
-            for criterion, step, served, chosen, without in ablate(pool):
-                values = served(chosen), served(without)
+        for ablate in steps:
+            for criterion, step, values, chosen, without in ablate(pool):
                 differ = set(chosen.tolist()) != set(without.tolist())
                 trial = {"criterion": criterion, "step": step, "pool": pool}
                 trial |= {"value": values[0], "without": values[1], "differ": differ}
@@ -121,50 +135,67 @@ def ablation_trials(pools: Iterable[int] = range(10)) -> pd.DataFrame:
     return pd.DataFrame(trials)
 
 
-Ablated = Iterator[tuple[str, str, Served, Indices, Indices]]
+Ablated = Iterator[tuple[str, str, tuple[float, float], Indices, Indices]]
 
 
-def _of_combined(pool: int) -> Ablated:
-    rows, n = mixed_pool(pool), 40
-    whole, moment, variance = combined(rows, n)
+def _of_balance(pool: int) -> Ablated:
+    rows, n = grouped_pool(pool), 40
+    balance = Balance.of(unit(rows), n, sigma=1.0, weight=None)
+    whole, coverage, moment = (
+        balance.criterion,
+        Coverage(unit(rows), n),
+        FourthMoment(unit(rows), n),
+    )
     chosen = select(rows, n, rng=pool).indices
-    [start] = random_starts(pool, N_MIXED, n, 1)
-    raw = select(rows, n, rng=pool, criterion="combined", metric="raw").indices
-    full = select(rows, n, rng=pool, criterion="full").indices
+    [start] = random_starts(pool, N_GROUPED, n, 1)
     for step, served, without in (
-        ("exchange", whole, start),
-        ("unit rows", whole, raw),
-        ("second moment", moment, exchange(variance, start).indices),
-        ("variance", variance, full),
+        ("exchange", whole, balance.start),
+        ("unit rows", whole, select(rows, n, rng=pool, criterion="balanced", metric="raw").indices),
+        ("coverage", coverage, exchange(moment, balance.start).indices),
+        (
+            "fourth moment",
+            moment,
+            select(rows, n, rng=pool, criterion="balanced", weight=0).indices,
+        ),
     ):
-        yield "combined", step, partial(value, served), chosen, without
+        yield "balanced", step, (value(served, chosen), value(served, without)), chosen, without
+    greedy, random = exchange(whole, balance.start), exchange(whole, start)
+    swaps = float(greedy.swaps), float(random.swaps)
+    yield "balanced", "greedy start", swaps, greedy.indices, random.indices
 
 
 def _of_v_optimality(pool: int) -> Ablated:
-    rows, n = low_pool(pool, 20 + 4 * pool)
-    whitened = _whitened(rows)
+    K = 20 + 4 * pool
+    rows, n = low_pool(pool, K)
+    whitened = _whitened(rows, K)
     chosen = select(rows, n, rng=pool).indices
     [start] = random_starts(pool, N_LOW, n, 1)
-
-    def served(S: Indices) -> float:
-        return v_optimality(whitened, np.bincount(S, minlength=N_LOW) / n)
-
     for step, without in (
         ("exchange", start),
         ("relaxed design", exchange(VOptimality(whitened, n), start).indices),
-        ("choice of the criterion", select(rows, n, rng=pool, criterion="combined").indices),
+        ("choice of the criterion", select(rows, n, rng=pool, criterion="balanced").indices),
     ):
-        yield "v-optimal", step, served, chosen, without
+        values = variance(whitened, chosen), variance(whitened, without)
+        yield "v-optimal", step, values, chosen, without
+
+
+def _of_elbow(pool: int) -> Ablated:
+    mixture, n = tailed_pool(pool)
+    whitened = _whitened(mixture.features @ mixture.centres.T, len(mixture.centres))
+    chosen = select(mixture.features, n, rng=pool).indices
+    without = select(mixture.features, n, rng=pool, criterion="balanced").indices
+    values = variance(whitened, chosen), variance(whitened, without)
+    yield "v-optimal", "elbow", values, chosen, without
 
 
 def _of_zero_rows(pool: int) -> Ablated:
     rows, n = normal_pool(pool, 200, 40), 20
     rows[::2] = 0.0
-    chosen = select(rows, n, rng=pool, criterion="full").indices
+    chosen = select(rows, n, rng=pool).indices
     rows[1::2] = unit(rows[1::2])
-    [start] = random_starts(pool, 200, n, 1)
-    without = exchange(SecondMoment(rows, n), start).indices
-    yield "full", "rows of zeros left out", lambda S: float(np.sum(S % 2 == 0)), chosen, without
+    without, _ = Balance.of(rows, n, sigma=1.0, weight=None).descend()
+    zeros = float(np.sum(chosen % 2 == 0)), float(np.sum(without % 2 == 0))
+    yield "balanced", "rows of zeros left out", zeros, chosen, without
 
 
 def _of_several_starts(pool: int) -> Ablated:
@@ -173,12 +204,12 @@ def _of_several_starts(pool: int) -> Ablated:
     chosen = select(rows, n, rng=pool, criterion="full").indices
     [start] = random_starts(pool, 100, n, 1)
     without = exchange(moment, start).indices
-    yield "full", "several starts", partial(value, moment), chosen, without
+    values = value(moment, chosen), value(moment, without)
+    yield "full", "several starts", values, chosen, without
 
 
-def _whitened(rows: Array) -> Array:
-    spectrum = Spectrum.of(rows)
-    return spectrum.whiten(rows, spectrum.intrinsic_dimension)
+def _whitened(rows: Array, K: int) -> Array:
+    return Spectrum.of(rows).whiten(rows, K)
 
 
 def start_trials(dimensions: Iterable[int]) -> pd.DataFrame:
@@ -196,14 +227,13 @@ def start_trials(dimensions: Iterable[int]) -> pd.DataFrame:
     trials = []
     for pool, K in enumerate(dimensions):
         rows, n = low_pool(pool, K)
-        whitened = _whitened(rows)
+        whitened = _whitened(rows, K)
         design = bound_v_optimality(whitened, n, tolerance=DESIGN_GAP)
         starts = [("design", round_to_top(design.s, n))]
         starts += [("random", start) for start in random_starts(pool, N_LOW, n, 3)]
         for draw, (start, indices) in enumerate(starts):
             end = exchange(VOptimality(whitened, n), indices)
-            weights = np.bincount(end.indices, minlength=N_LOW) / n
-            found = v_optimality(whitened, weights)
+            found = variance(whitened, end.indices)
             trial = {"pool": pool, "dimension": K, "n": n, "start": start, "draw": draw}
             trial |= {"swaps": end.swaps, "value": found, "ratio": found / design.lower_bound}
             trials.append(trial)

@@ -67,6 +67,16 @@ def test_nested_methods_select_once(data, tmp_path):
     assert (made.drop(once) == len(SEEDS)).all()
 
 
+def test_deterministic_methods_select_for_one_seed(data, tmp_path):
+    """Where nothing is drawn, all seeds share the subset of a budget, as if each had selected."""
+    subsets, costs = choose(data, tmp_path, ["k_medoids"])
+    assert not SELECTORS["k_medoids"].nested
+    assert sorted(costs["n"]) == sorted(BUDGETS)
+    for (_, n, seed), S in subsets.items():
+        again = select(data[0], n, method="k_medoids", rng=seed).indices
+        np.testing.assert_array_equal(S, again)
+
+
 def test_labels_reach_only_methods_that_need_them(data, tmp_path):
     free = [name for name in METHODS if not SELECTORS[name].needs]
     shuffled = np.random.default_rng(0).permutation(data[1])

@@ -104,7 +104,7 @@ def run_selections(
 
     The rows go to all methods as they are: standardise them by the pool first. A nested method,
     whose smaller subsets are the beginnings of larger ones, selects once, at the largest budget,
-    and, if it is deterministic, for the first seed alone. Methods that need a trained model get the
+    and a deterministic one for the first seed alone. Methods that need a trained model get the
     outputs of `first_model`, those that need the course of its training `training_history`.
 
     Args:
@@ -145,7 +145,7 @@ def run_selections(
         chosen = SELECTORS[setting["method"]]
         for n in budgets:
             for seed in seeds:
-                same = chosen.nested and chosen.deterministic and not chosen.needs
+                same = chosen.deterministic and not chosen.needs
                 at = (name, max(budgets) if chosen.nested else n, seeds[0] if same else seed)
                 sources[name, n, seed] = at
     key, depends = {}, dict.fromkeys(settings, "")

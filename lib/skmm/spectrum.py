@@ -20,10 +20,11 @@ from skmm.numerics.ties import first_largest
 _EQUAL = 1e-11
 """Eigenvalues this close, in units of the largest, are one: rounding mixes their eigenvectors."""
 
-_GAP, _FLAT = 2.0, 6.0
+_GAP, _FLAT, _REST = 2.0, 6.0, 32
 """An elbow is a fall by this factor, after which no eigenvalue is above so many times their mean:
 of isotropic noise in m ≤ N directions none is above 4 times (Marchenko and Pastur); a sketch mixes
-noise of more directions, which reads up to 4.6 on the mixtures of the study."""
+noise of more directions, which reads up to 4.6 on the mixtures of the study. Of fewer than so many
+directions the largest is never far above the mean, and flat says nothing."""
 
 
 def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
@@ -133,7 +134,7 @@ class Spectrum:
     def elbow(self) -> int:
         r"""Counts the directions before the spectrum falls off to a flat rest; 0 if it does not.
 
-        .. math:: \max\bigl\{k \le \tfrac m2 : \lambda_k \ge 2\lambda_{k+1},\
+        .. math:: \max\bigl\{k \le \min(\tfrac m2, m - 32) : \lambda_k \ge 2\lambda_{k+1},\
                   \lambda_{k+1} \le 6\,\mathrm{mean}_{j > k}\, \lambda_j\bigr\}
 
         Where :math:`\bar r` counts what carries energy, noise in many directions included, this
@@ -144,7 +145,8 @@ class Spectrum:
         means = np.cumsum(self.eigenvalues[::-1])[::-1] / np.arange(m, 0, -1)
         before, after, rest = self.eigenvalues[:-1], self.eigenvalues[1:], means[1:]
         falls = (before > 0) & (before >= _GAP * after) & (after <= _FLAT * rest)
-        return int(np.flatnonzero(falls[: m // 2])[-1]) + 1 if falls[: m // 2].any() else 0
+        falls = falls[: max(0, min(m // 2, m - _REST))]
+        return int(np.flatnonzero(falls)[-1]) + 1 if falls.any() else 0
 
     def tail_share(self, k: int) -> float:
         r"""Returns what all but the leading ``k`` directions have of the trace, in ``0..1``."""

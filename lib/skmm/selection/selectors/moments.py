@@ -102,7 +102,7 @@ def match(
         criterion: What exchange descent lowers, one of `CRITERIA`.
         metric: What rows are measured in: ``raw``; ``row`` (unit norm, so that no row weighs more
             than another); ``whitened`` (every leading direction counts the same). Unless told,
-            ``row`` for ``full``, ``fourth`` and ``combined`` and ``raw`` otherwise.
+            ``row`` for ``balanced``, ``combined``, ``fourth`` and ``full``, and ``raw`` otherwise.
         mean: Whether ``full`` and ``combined`` match the first moment as well.
         slack: :math:`c_S` of ``diagonal``.
         sigma: Width of the kernel of ``balanced``; on unit rows 0.7 to 1 differ little.

@@ -37,10 +37,14 @@ def kinds(rows):
     }
 
 
+LINEAR = {"criterion": "combined"}
+"""What holds O(N m): the default holds all N² similarities of a pool as small as this one."""
+
+
 @pytest.fixture(scope="module", params=SKETCHES)
 def expected(request, rows):
     """A sketch, and what is selected in it from the same rows as a dense array."""
-    return request.param, select(rows.toarray(), 12, rng=0, m=M, sketch=request.param)
+    return request.param, select(rows.toarray(), 12, rng=0, m=M, sketch=request.param, **LINEAR)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse")
@@ -50,7 +54,7 @@ def test_sparse_rows_are_never_made_dense(rows, expected, kind):
     given, (sketch, dense) = kinds(rows)[kind], expected
     tracemalloc.start()
     try:
-        chosen = select(given, 12, rng=0, m=M, sketch=sketch)
+        chosen = select(given, 12, rng=0, m=M, sketch=sketch, **LINEAR)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -124,9 +124,11 @@ def bound_v_optimality(
 def _descend(whitened: Array, n: int, tolerance: float, max_steps: int) -> DesignBound:
     N, k = whitened.shape
     s = ahead = best = np.full(N, 1.0 / N)
-    at, inverse = _value(whitened, ahead)
-    if not np.isfinite(at):
+    # By eigenvalues: whether a factorisation of a singular moment fails is up to its rounding.
+    eigenvalues = np.linalg.eigvalsh(whitened.T @ whitened / N)
+    if eigenvalues[0] <= rank_cutoff(k, eigenvalues[-1]):
         raise ValueError(f"whitened must span its k={k} directions, got rows of lower rank")
+    at, inverse = _value(whitened, ahead)
     slope = _gradient(whitened, inverse)
     least, momentum, steps, rate = at, 1.0, 0, 1.0 / (N * np.abs(slope).max())
     lower = _tangent_bound(at, slope, ahead, n)

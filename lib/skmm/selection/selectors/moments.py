@@ -105,7 +105,7 @@ def match(
             ``row`` for ``balanced``, ``combined``, ``fourth`` and ``full``, and ``raw`` otherwise.
         mean: Whether ``full`` and ``combined`` match the first moment as well.
         slack: :math:`c_S` of ``diagonal``.
-        sigma: Width of the kernel of ``balanced``; on unit rows 0.7 to 1 differ little.
+        sigma: Width of the kernel of ``balanced``; on unit rows 0.7 cost up to 2 points.
         weight: Of the fourth moment in ``balanced``, against coverage; unless told,
             :math:`10\,n/N`, with N the rows looked at. 0 is coverage alone.
     """

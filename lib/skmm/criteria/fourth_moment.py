@@ -6,6 +6,7 @@ import numpy as np
 
 from skmm.criteria.base import Floats, blocks
 from skmm.criteria.kernel import KernelDiscrepancy
+from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.threads import large_product
 
 _WIDE = 16
@@ -49,8 +50,19 @@ class FourthMoment(KernelDiscrepancy):
 
     def __init__(self, rows: Floats, n: int):
         super().__init__(rows, n)
-        self._own = np.einsum("ij,ij->i", rows, rows) ** 4
-        self._pull = self._mean_kernel()
+        self._take(self._mean_kernel())
+
+    @classmethod
+    def of(cls, kernel: GaussianKernel, rows: Floats, n: int) -> FourthMoment:
+        """Returns the criterion of rows whose inner products a kernel makes anyway."""
+        criterion = object.__new__(cls)
+        KernelDiscrepancy.__init__(criterion, rows, n)
+        criterion._take(kernel.product_sums(criterion._apply) / len(rows))
+        return criterion
+
+    def _take(self, pull: Floats) -> None:
+        self._own = np.einsum("ij,ij->i", self._rows, self._rows) ** 4
+        self._pull = pull
         self._rescale()
 
     def _apply(self, products: Floats) -> Floats:

@@ -13,6 +13,9 @@ from skmm.numerics.threads import large_product
 _HELD = 1 << 25
 """Entries of the kernel at the subset that are held even if the rows have fewer: 256 MB."""
 
+_TILE = 512
+"""Side of the tiles in which it is made: what is done to a product finds it in the cache."""
+
 
 class KernelDiscrepancy(Criterion):
     r"""A squared maximum mean discrepancy between the subset and the pool.
@@ -59,20 +62,28 @@ class KernelDiscrepancy(Criterion):
         """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
         out = np.empty((len(some), len(self._rows)))
         with large_product(len(some) * self._rows.size):
-            for block in blocks(len(some), len(self._rows)):
-                out[block] = self._kernel(some[block], slice(None))
+            for part in blocks(len(some), _TILE):
+                for block in blocks(len(self._rows), _TILE):
+                    out[part, block] = self._kernel(some[part], block)
         return out
 
     def start(self, indices: Indices) -> None:
-        """See `Criterion.start`."""
+        """See `Criterion.start`; rows that are held from a subset before are not made again."""
         N, m = self._rows.shape
-        self.inside = np.zeros(N, dtype=bool)
-        self.inside[indices] = True
-        self._held = None
-        if len(indices) * N <= max(_HELD, N * m):
-            self._held = self._kernel_rows(indices)
+        if self._held is not None and len(indices) == len(self._held):
+            leaving = np.setdiff1d(np.flatnonzero(self.inside), indices)
+            entering = indices[~self.inside[indices]]
+            places = self._place[leaving]
+            self._held[places] = self._kernel_rows(entering)
+            self._place[entering] = places
+        else:
+            room = len(indices) * N <= max(_HELD, N * m)
+            self._held = self._kernel_rows(indices) if room else None
             self._place = np.zeros(N, dtype=np.intp)
             self._place[indices] = np.arange(len(indices))
+        self.inside = np.zeros(N, dtype=bool)
+        self.inside[indices] = True
+        if self._held is not None:
             self._push = self._held.sum(axis=0) / self._n
         else:
             self._push = self._mean_over(indices)
@@ -99,7 +110,9 @@ class KernelDiscrepancy(Criterion):
         if self._held is None:
             changes = self._kernel(leaving, entering)
         else:
-            changes = self._held[self._place[leaving][:, None], entering]
+            # Entering samples lie close in the pool's order: a strip and its columns are faster.
+            strip = slice(entering.min(initial=0), entering.max(initial=0) + 1)
+            changes = self._held[self._place[leaving], strip].take(entering - strip.start, axis=1)
         changes *= -2.0 * self._scale
         changes += self._leave(leaving)[:, None]
         changes += self._enter(entering)

@@ -2,6 +2,8 @@ r"""The Gaussian kernel of a pool's rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,25 @@ class GaussianKernel(Similarity):
     def __init__(self, rows: NDArray[np.floating], sigma: float, *, hold: bool = True):
         sigma = check_positive(sigma, "sigma", hint="1 suits rows of unit norm")
         super().__init__(rows, hold=hold)
+        self._sigma, self._norms = sigma, np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         self._scale(np.sqrt(2.0) / sigma)
 
     def _apply(self, halves: Floats) -> Floats:
         return np.exp(halves, out=halves)
+
+    def product_sums(self, function: Callable[[Floats], Floats]) -> Floats:
+        r"""Returns :math:`\sum_j f(x_i^\top x_j)` over the pool, ``[N]``, from the distances.
+
+        At no product of its own where the kernel is to be held and was not made yet.
+
+        Args:
+            function: Overwrites inner products by :math:`f` of them.
+        """
+
+        def of_tile(one: slice, other: slice, halves: Floats) -> Floats:
+            halves *= 0.5 * self._sigma**2
+            halves += 0.5 * self._norms[one][:, None]
+            halves += 0.5 * self._norms[other]
+            return function(halves)
+
+        return self.sums_of(of_tile)

@@ -3,7 +3,7 @@ r"""Similarities of a pool's rows that fall with distance, held as a whole where
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -70,25 +70,31 @@ class Similarity(ABC):
 
     @cached_property
     def _matrix(self) -> NDArray[np.floating]:
-        matrix = np.empty((self.N, self.N), np.float64 if self.N**2 <= _DOUBLE else np.float32)
-        for one, other, similar in self._upper_tiles():
-            matrix[one, other] = similar
-            matrix[other, one] = similar.T
+        matrix = self._room()
+        for one, other, halves in self._upper_tiles():
+            self._keep(matrix, one, other, halves)
         return matrix
+
+    def _room(self) -> NDArray[np.floating]:
+        return np.empty((self.N, self.N), np.float64 if self.N**2 <= _DOUBLE else np.float32)
+
+    def _keep(self, matrix: NDArray[np.floating], one: slice, other: slice, halves: Floats) -> None:
+        similar = self._apply(halves)
+        matrix[one, other] = similar
+        matrix[other, one] = similar.T
 
     def _upper_tiles(self) -> Iterator[tuple[slice, slice, Floats]]:
         with large_product(self.N * self._scaled.size // 2):
             for i in range(0, self.N, _TILE):
                 for j in range(i, self.N, _TILE):
                     one, other = slice(i, i + _TILE), slice(j, j + _TILE)
-                    yield one, other, self._make(one, other)
+                    yield one, other, self._half_distances(one, other)
 
-    def _make(self, some: Indices | slice, others: Indices | slice) -> Floats:
+    def _half_distances(self, some: Indices | slice, others: Indices | slice) -> Floats:
         halves = self._scaled[some] @ self._scaled[others].T
         halves -= self._halves[some][:, None]
         halves -= self._halves[others]
-        np.minimum(halves, 0.0, out=halves)
-        return self._apply(halves)
+        return np.minimum(halves, 0.0, out=halves)
 
     @abstractmethod
     def _apply(self, halves: Floats) -> Floats:
@@ -97,7 +103,7 @@ class Similarity(ABC):
     def block(self, some: Indices | slice, others: Indices | slice) -> Floats:
         """Returns the similarities of ``some`` to ``others``, to be written to."""
         if not self._hold:
-            return self._make(some, others)
+            return self._apply(self._half_distances(some, others))
         if not isinstance(some, slice) and not isinstance(others, slice):
             some = some[:, None]
         return self._matrix[some, others].astype(np.float64)
@@ -133,11 +139,29 @@ class Similarity(ABC):
         """Returns the sum of each row of similarities, ``[N]``, at half the price of all rows."""
         if self._hold:
             return self._matrix.sum(axis=1, dtype=np.float64)
-        total = np.zeros(self.N)
-        for one, other, similar in self._upper_tiles():
-            total[one] += similar.sum(axis=1)
+        return self.sums_of(lambda one, other, halves: self._apply(halves))
+
+    def sums_of(self, function: Callable[[slice, slice, Floats], Floats]) -> Floats:
+        r"""Returns sums over the pool of another symmetric function of each pair of rows, ``[N]``.
+
+        Similarities that are to be held are made on the way: of the two the product is made once.
+
+        Args:
+            function: Gets two slices of rows and their :math:`-\tfrac12\|z_i - z_j\|^2`, which are
+                not to be used after; returns as many values.
+        """
+        total, matrix = np.zeros(self.N), None
+        if self._hold and "_matrix" not in self.__dict__:
+            matrix = self._room()
+        for one, other, halves in self._upper_tiles():
+            values = function(one, other, halves if matrix is None else halves.copy())
+            total[one] += values.sum(axis=1)
             if other.start > one.start:
-                total[other] += similar.sum(axis=0)
+                total[other] += values.sum(axis=0)
+            if matrix is not None:
+                self._keep(matrix, one, other, halves)
+        if matrix is not None:
+            self._matrix = matrix
         return total
 
     def spread(self, count: int) -> Indices:

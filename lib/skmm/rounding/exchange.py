@@ -85,12 +85,10 @@ def exchange(
     limit = 20 * n + 100 if max_swaps is None else max_swaps
     check_integer(limit, "max_swaps", low=0, hint="each replaces one sample")
     check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
+    if (distinct := len(np.unique(indices))) < n:
+        raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
     with one_thread():
         criterion.start(indices)
-        if (distinct := int(criterion.inside.sum())) < n:
-            raise ValueError(
-                f"indices must be distinct, got {n} of which {n - distinct} come again"
-            )
         swaps, gain = _descend(criterion, limit, shortlist, tolerance)
         value = float(criterion.value())
     converged = gain <= tolerance * criterion.scale()

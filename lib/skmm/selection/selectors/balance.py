@@ -65,10 +65,12 @@ class Balance:
         N = len(rows)
         weight = _EXPLOITATION * n / N if weight is None else weight
         kernel = GaussianKernel(rows, sigma)
+        # Before anything else asks for the kernel: one pass of products makes both.
+        moment = FourthMoment.of(kernel, rows, n) if weight > 0.0 else None
         start = cover_greedily(kernel, n)
-        coverage, moment = Coverage.of(kernel, n), FourthMoment(rows, n)
+        coverage = Coverage.of(kernel, n)
         best = [(1.0, coverage, coverage.value_of(start))]
-        if weight > 0.0:
+        if moment is not None:
             best.append((weight, moment, exchange(moment, start).value))
         terms = [(share * _per_gain(value), criterion) for share, criterion, value in best]
         least = sum(share * _per_gain(value) * value for share, _, value in best)

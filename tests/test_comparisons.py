@@ -7,7 +7,7 @@ import skmm
 from skmm.training.probing import LinearProbe
 from skmm_study.pools.compact import CompactPool
 from skmm_study.pools.standins import stand_in_pools
-from skmm_study.trials.balances import balance_trials, elbow_trials, v_optimal
+from skmm_study.trials.balances import balance_trials, elbow_trials, part_trials, v_optimal
 from skmm_study.trials.comparisons import Comparison
 from skmm_study.trials.fits import PENALTIES, ProbeFit, RidgeFit
 from skmm_study.trials.pairing import evaluation_rng
@@ -225,6 +225,26 @@ def test_balance_is_read_off_rows_held_out_of_the_pool(data):
         probe = LinearProbe.fit(data.pool[S], data.pool_labels[S], rng=0, alphas=[1e-3])
         guesses = probe.predict(data.pool[seen.rest])
         assert row.score == np.mean(guesses == data.pool_labels[seen.rest])
+
+
+def test_part_of_a_pool_is_judged_by_the_whole(data):
+    """A pool beyond what the default compares is that default on a random part of it."""
+    found = part_trials(data, 12, [30, N], seeds=2, fit=ProbeFit(1e-3))
+    G = data.pool.astype(np.float64)
+    G /= np.linalg.norm(G, axis=1, keepdims=True)
+    for row in found.itertuples():
+        part = Subsamples(data, rows=row.looked_at).of(row.seed).pool
+        S = part[skmm.select(data.pool[part], 12, rng=row.seed).indices]
+        nearest = np.exp(-((G[:, None] - G[S]) ** 2).sum(axis=2)).max(axis=1)
+        far = np.exp(-((G[:, None] - G) ** 2).sum(axis=2))
+        draws = [np.random.default_rng(k).choice(N, 12, replace=False) for k in range(4000)]
+        chance = np.mean([1 - far[:, draw].max(axis=1).mean() for draw in draws])
+        assert row.coverage == pytest.approx((1 - nearest.mean()) / chance, rel=5e-3)
+        moment = skmm.FourthMoment(G, 12)
+        moment.start(np.sort(S))
+        assert row.fourth == pytest.approx(moment.value(), rel=1e-9)
+    whole = found[found["looked_at"] == N]
+    assert whole["coverage"].nunique() == 1  # no part is drawn of it, and so no seed counts
 
 
 def test_directions_beyond_the_elbow_cost_variance():

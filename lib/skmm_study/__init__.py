@@ -13,7 +13,7 @@ _HOME = {
     "figures.leads": ["plot_leads"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],
-    "trials.balances": ["balance_trials", "elbow_trials"],
+    "trials.balances": ["balance_trials", "elbow_trials", "part_trials"],
     "trials.comparisons": ["Comparison"],
     "trials.fits": ["ProbeFit", "RidgeFit"],
     "trials.subsamples": ["Subsamples"],

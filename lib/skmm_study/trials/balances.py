@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from skmm.criteria import VOptimality
+import numpy as np
+
+from skmm.criteria import Coverage, FourthMoment, VOptimality
 from skmm.matching.design import bound_v_optimality
 from skmm.rounding.exchange import exchange
 from skmm.rounding.sampling import round_to_top
@@ -14,14 +16,16 @@ from skmm.selection.selectors.moments import DESIGN_GAP
 from skmm_study.trials.comparisons import Comparison
 from skmm_study.trials.pairing import evaluation_rng
 from skmm_study.trials.rates import rate_of
+from skmm_study.trials.subsamples import Subsamples
+from skmm_study.trials.subsets import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from skmm.selection.view import PoolView
+    from skmm_study.pools.compact import CompactPool
     from skmm_study.pools.synthetic import Mixture
     from skmm_study.trials.fits import Fit
-    from skmm_study.trials.subsamples import Subsamples
     from skmm_study.trials.trials import Indices
 
 
@@ -101,6 +105,43 @@ def elbow_trials(
             found = measure(indices, evaluation_rng(seed))
             row = {"method": method, "k": k, "seed": seed, "constant": found["constant"]}
             rows.append(row | {"lost": found["lost"]})
+    return pd.DataFrame(rows)
+
+
+def part_trials(
+    data: CompactPool, n: int, sizes: Iterable[int], *, seeds: int, fit: Fit, **running: Any
+) -> pd.DataFrame:
+    r"""Measures the default where it looks at a random part of the pool and at no other row.
+
+    That is what `select` does with a pool that is too large to compare every row with every other.
+
+    Args:
+        data: training and test rows; all training rows are the pool.
+        n: budget.
+        sizes: rows that are looked at, at most all of the pool.
+        seeds: number of repeats, a part of its own each.
+        fit: what is trained on the subset and scored on 80 % of the test rows.
+        **running: ``folder`` and ``workers``; see `Comparison.of`.
+
+    Returns:
+        One row a trial: ``looked_at``, ``seed``, ``coverage`` and ``fourth``, the two criteria over
+        the whole pool (1 is a uniform draw's mean), and ``score``.
+    """
+    import pandas as pd
+
+    G = data.pool.astype(np.float64)
+    G /= np.linalg.norm(G, axis=1, keepdims=True)
+    coverage, fourth = Coverage(G, n), FourthMoment(G, n)
+    rows = []
+    for size in sizes:
+        source = Subsamples(data, rows=size)
+        compared = Comparison.of(source, ["skmm"], [n], seeds=seeds, **running)
+        for trial in compared.scores(fit, on="test", **running).itertuples():
+            subset, _ = in_order(compared.subsets["skmm", n, trial.seed])
+            fourth.start(subset)
+            reached = {"coverage": coverage.value_of(subset), "fourth": fourth.value()}
+            seen = {"looked_at": size, "seed": trial.seed}
+            rows.append(seen | reached | {"score": trial.score})
     return pd.DataFrame(rows)
 
 

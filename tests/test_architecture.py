@@ -28,7 +28,9 @@ ALLOWED = {
     "matching": {"numerics", "spectrum"},
     "criteria": {"numerics", "spectrum"},
     "rounding": {"numerics", "spectrum", "matching", "criteria"},
-    "selection": {"numerics", "sketching", "spectrum", "matching", "criteria", "rounding"},
+    "selection": {
+        *("numerics", "sketching", "gradients", "spectrum", "matching", "criteria", "rounding"),
+    },
     "training": {"numerics", "spectrum"},
 }
 IMPORTED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -167,7 +169,8 @@ def installed_by(modules):
 
 
 BASE = on_index(PROJECT["dependencies"])
-LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cvxpy", "gradients", "thinning")))
+OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
+LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
 STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
 
 

@@ -71,6 +71,8 @@ THIN = "skmm.select(numpy.eye(5), 2, method='kernel_thinning', rng=0)"
         ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
         ("cvxpy", "cvxpy", 'solver="cvxpy"', MATCH_WITH_CVXPY),
         ("goodpoints", "thinning", 'method="kernel_thinning"', THIN),
+        ("sklearn", "sklearn", "skmm.SubsetSelector", "skmm.SubsetSelector"),
+        ("torch", "gradients", "skmm.select_from", "skmm.select_from"),
     ],
 )
 def test_missing_extra_says_what_to_install(module, extra, needed_by, statement):

@@ -136,8 +136,11 @@ def test_table_of_parts_is_whole_and_ordered():
     assert sorted(flow, key=order.index) == flow
 
 
-def test_root_holds_at_most_ten_entries():
-    assert len([path for path in (LIB / "skmm").iterdir() if path.name != "__pycache__"]) <= 10
+def test_root_holds_at_most_ten_modules():
+    """Besides them only the marker that says: this package has types."""
+    entries = {path.name for path in (LIB / "skmm").iterdir()} - {"__pycache__"}
+    assert "py.typed" in entries
+    assert len(entries - {"py.typed"}) <= 10
 
 
 def test_surface_has_at_most_forty_names():

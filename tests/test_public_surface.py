@@ -1,5 +1,6 @@
 """The public surface: lazy, complete, documented."""
 
+import ast
 import inspect
 import os
 import subprocess
@@ -35,6 +36,15 @@ def test_each_name_has_one_home(package):
     listed = [name for names in package._HOME.values() for name in names]
     assert len(listed) == len(set(listed))
     assert dir(package) == package.__all__ == sorted(listed)
+
+
+def test_type_checkers_see_the_table_that_runs():
+    """Imports that only a type checker reads, of each name from its home."""
+    tree = ast.parse(Path(skmm.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {a.asname: node.module for node in block.body for a in node.names if a.asname == a.name}
+    assert seen == {name: f"skmm.{module}" for name, module in skmm._MODULE_OF.items()}
 
 
 @each_package

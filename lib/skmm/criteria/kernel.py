@@ -135,7 +135,7 @@ class KernelDiscrepancy(Criterion):
         """See `Criterion.swap`."""
         self.inside[leaving] = False
         self.inside[entering] = True
-        if self._on_shortlist:
+        if self._on_shortlist and self._held is not None:
             gained = self._held[entering].sum(axis=0) - self._held[leaving].sum(axis=0)
             self._push += gained / self._n
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,8 +43,8 @@ def classifier_inputs(
             f"layer must name a module of the model, got {layer!r}; the last ones are "
             f"{', '.join(list(modules)[-3:])}"
         )
-    watched = [m for m in modules.values() if isinstance(m, nn.Linear)]
-    watched = watched if layer is None else [modules[layer]]
+    linear: list[nn.Module] = [m for m in modules.values() if isinstance(m, nn.Linear)]
+    watched = linear if layer is None else [modules[layer]]
     parts = []
     with frozen(model, []), _last_call(watched) as call:
         for x in tqdm(batches, desc="features", unit="batch", disable=not progress):
@@ -58,7 +58,7 @@ def classifier_inputs(
 
 
 @contextmanager
-def _last_call(modules: list[nn.Module]) -> Iterator[dict[str, Any]]:
+def _last_call(modules: list[nn.Module]) -> Generator[dict[str, Any]]:
     """Holds what entered and left the one of ``modules`` that was called last."""
     call: dict[str, Any] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -133,7 +133,7 @@ def _checked(gradients: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _placed(
     model: nn.Module, device: str | torch.device | None
-) -> Iterator[tuple[torch.device, torch.dtype]]:
+) -> Generator[tuple[torch.device, torch.dtype]]:
     """Holds the model on a device; yields that and the precision of its parameters."""
     example = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(0))
     home = example.device

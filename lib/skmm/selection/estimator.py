@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -92,7 +91,7 @@ class SubsetSelector(BaseEstimator):
         rows = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32))
         N = rows.shape[0]
         rng = self.random_state
-        if not isinstance(rng, numbers.Integral | np.random.Generator):
+        if rng is None or isinstance(rng, np.random.RandomState):
             rng = int(check_random_state(rng).randint(1 << 31))
         selection = select(
             rows,

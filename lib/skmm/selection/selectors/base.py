@@ -130,7 +130,7 @@ class Selector:
     @property
     def summary(self) -> str:
         """First line of the selector's docstring."""
-        return inspect.getdoc(self.choose).splitlines()[0]
+        return (inspect.getdoc(self.choose) or "").partition("\n")[0]
 
 
 SELECTORS: dict[str, Selector] = {}

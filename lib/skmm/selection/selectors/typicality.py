@@ -85,7 +85,7 @@ def take_most_typical(
     return Choice(np.array(indices, dtype=np.intp))
 
 
-def neighbour_distances(rows: Floats, neighbours: int) -> Floats:
+def neighbour_distances(rows: NDArray[np.floating], neighbours: int) -> Floats:
     """Returns the mean squared distance of each row to its nearest others, shape ``[size]``.
 
     As many of them as ``neighbours``, at most half of the rows; 0 for a row that is alone.

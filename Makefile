@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed verify test wheel lint bench data lock clean
+.PHONY: help env figures executed verify test wheel lint types bench data lock clean
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -85,9 +85,12 @@ test: $(INSTALLED) ## run the tests on all cores, with line coverage
 wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
 	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)
 
-lint: $(INSTALLED) ## check style and format of modules, tests and notebooks
+lint: $(INSTALLED) types ## check style, format and types of modules, tests and notebooks
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+
+types: $(INSTALLED) ## check the types of the library
+	@$(PYTHON) -m ty check --python $(VENV)
 
 bench: $(INSTALLED) ## time selection and sketches; table and CSV in figures/bench
 	@$(PYTHON) benchmarks/bench.py --out figures/bench

@@ -28,7 +28,9 @@ ALLOWED = {
     "matching": {"numerics", "spectrum"},
     "criteria": {"numerics", "spectrum"},
     "rounding": {"numerics", "spectrum", "matching", "criteria"},
-    "selection": {"numerics", "sketching", "spectrum", "matching", "criteria", "rounding"},
+    "selection": {
+        *("numerics", "sketching", "gradients", "spectrum", "matching", "criteria", "rounding"),
+    },
     "training": {"numerics", "spectrum"},
 }
 IMPORTED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -134,8 +136,11 @@ def test_table_of_parts_is_whole_and_ordered():
     assert sorted(flow, key=order.index) == flow
 
 
-def test_root_holds_at_most_ten_entries():
-    assert len([path for path in (LIB / "skmm").iterdir() if path.name != "__pycache__"]) <= 10
+def test_root_holds_at_most_ten_modules():
+    """Besides them only the marker that says: this package has types."""
+    entries = {path.name for path in (LIB / "skmm").iterdir()} - {"__pycache__"}
+    assert "py.typed" in entries
+    assert len(entries - {"py.typed"}) <= 10
 
 
 def test_surface_has_at_most_forty_names():
@@ -167,7 +172,8 @@ def installed_by(modules):
 
 
 BASE = on_index(PROJECT["dependencies"])
-LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cvxpy", "gradients", "thinning")))
+OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
+LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
 STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
 
 

@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from skmm import SKETCHES, select, sketched_gradients
 from skmm.gradients import pool as gradient_pool
+from skmm.gradients.activations import classifier_inputs
 from skmm.gradients.plan import _tolerance
 from skmm.gradients.residuals import LABEL_RULES
 from skmm_study import (
@@ -145,3 +146,11 @@ def test_a_plan_allows_for_the_rounding_of_matrix_units(rng):
     error = np.linalg.norm(seen - exact) / np.linalg.norm(exact)
     assert _tolerance(torch.float32, "cpu") < error < _tolerance(torch.float32, "cuda") / 10
     assert _tolerance(torch.float64, "cuda") == _tolerance(torch.float64, "cpu")
+
+
+def test_classifier_inputs_mix_no_devices(accelerator):
+    """What comes home are the features alone, 4 rows of 8."""
+    with PretendAccelerator() as seen:
+        rows = classifier_inputs(Net().to(accelerator), [torch.zeros(4, 3, 9, 9, device="meta")])
+    assert rows.shape == (4, 8)
+    assert seen.brought_home == 4 * 8

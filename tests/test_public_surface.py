@@ -1,5 +1,6 @@
 """The public surface: lazy, complete, documented."""
 
+import ast
 import inspect
 import os
 import subprocess
@@ -37,6 +38,15 @@ def test_each_name_has_one_home(package):
     assert dir(package) == package.__all__ == sorted(listed)
 
 
+def test_type_checkers_see_the_table_that_runs():
+    """Imports that only a type checker reads, of each name from its home."""
+    tree = ast.parse(Path(skmm.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {a.asname: node.module for node in block.body for a in node.names if a.asname == a.name}
+    assert seen == {name: f"skmm.{module}" for name, module in skmm._MODULE_OF.items()}
+
+
 @each_package
 def test_unknown_name_says_what_there_is(package):
     with pytest.raises(AttributeError, match=r"no attribute 'no_such_name'; it offers \['"):
@@ -71,6 +81,8 @@ THIN = "skmm.select(numpy.eye(5), 2, method='kernel_thinning', rng=0)"
         ("torch", "gradients", "skmm.gradients", "skmm.sketched_gradients"),
         ("cvxpy", "cvxpy", 'solver="cvxpy"', MATCH_WITH_CVXPY),
         ("goodpoints", "thinning", 'method="kernel_thinning"', THIN),
+        ("sklearn", "sklearn", "skmm.SubsetSelector", "skmm.SubsetSelector"),
+        ("torch", "gradients", "skmm.select_from", "skmm.select_from"),
     ],
 )
 def test_missing_extra_says_what_to_install(module, extra, needed_by, statement):

@@ -11,8 +11,9 @@ import scipy.linalg
 import torch
 
 from methods import METHODS
-from skmm import SELECTORS, SKETCHES, PoolView, Spectrum, as_generator, certify, select
+from skmm import SELECTORS, SKETCHES, PoolView, Spectrum, certify, select
 from skmm.selection.selectors.balance import Balance, balance_candidates
+from skmm.selection.view import look_at
 
 N, R = 30, 6
 FIGURES = ("slack", "variance", "bias_share", "least_bias_share")
@@ -362,6 +363,7 @@ def test_a_large_pool_is_looked_at_in_part(rng, monkeypatch):
     assert "among 240 of 400" in select(features, 120, rng=0, criterion="balanced").settings
     # What it chooses is the choice of a pool that holds nothing but the rows looked at.
     rows = features / np.linalg.norm(features, axis=1, keepdims=True)
-    seen = balance_candidates(400, 30, as_generator(0, "select").spawn(2)[1])
+    pool, method_rng = look_at(features, None, "gaussian", 0)
+    seen = balance_candidates(pool, 30, method_rng)
     among, _ = Balance.of(rows[seen], 30, sigma=1.0, weight=None).descend()
     np.testing.assert_array_equal(np.sort(part.indices), seen[np.sort(among)])

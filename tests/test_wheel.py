@@ -22,7 +22,13 @@ from examples import NAMES, run_readme
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTES = 400
-NEED_TORCH = {name for name in NAMES if skmm._MODULE_OF[name] in ("gradients", "matching.recipe")}
+TORCH = ("gradients", "matching.recipe", "selection.datasets")
+LACKING = {
+    name: 'needs torch: pip install "skmm[gradients]"'
+    for name in NAMES
+    if skmm._MODULE_OF[name] in TORCH
+}
+LACKING["SubsetSelector"] = 'needs sklearn: pip install "skmm[sklearn]"'
 
 pytestmark = pytest.mark.skipif(
     "SKMM_WHEEL" not in os.environ, reason="takes the network: make wheel"
@@ -100,5 +106,5 @@ def test_readme_runs_as_in_the_checkout(python, report):
 def test_examples_run_or_name_their_extra(report):
     assert report["names"].keys() == set(NAMES)
     lacking = {name: what for name, what in report["names"].items() if what != "ran"}
-    assert lacking.keys() == NEED_TORCH
-    assert all('needs torch: pip install "skmm[gradients]"' in what for what in lacking.values())
+    assert lacking.keys() == LACKING.keys()
+    assert all(LACKING[name] in what for name, what in lacking.items())

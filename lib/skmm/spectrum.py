@@ -44,8 +44,8 @@ def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
         ValueError: ``N`` is below 1, or an eigenvalue is negative or not finite.
 
     Example:
-        >>> import skmm
-        >>> skmm.intrinsic_dimension([4.0, 2.0, 0.01, 0.0], N=100)  # 0.01 is less than 6.01 / 100
+        >>> from skmm.spectrum import intrinsic_dimension
+        >>> intrinsic_dimension([4.0, 2.0, 0.01, 0.0], N=100)  # 0.01 is less than 6.01 / 100
         2
 
     References:

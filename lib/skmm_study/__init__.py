@@ -22,6 +22,7 @@ _HOME = {
     "report.leads": ["gains", "lead_table", "leads", "means_of_draws", "seed_means", "standing"],
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],
+    "trials.rounds": ["select_in_rounds"],
     "trials.sketches": ["sketch_costs", "sketch_trials"],
     "figures.style": ["plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],

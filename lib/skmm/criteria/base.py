@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -85,15 +86,11 @@ class Combination(Criterion):
     def __init__(self, terms: Sequence[tuple[float, Criterion]]):
         self._terms = list(terms)
 
-    @property
-    def inside(self) -> NDArray[np.bool_]:
-        """Which rows are selected; all terms agree."""
-        return self._terms[0][1].inside
-
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""
         for _, term in self._terms:
             term.start(indices)
+        self.inside = self._terms[0][1].inside  # all terms agree, and go on in place
 
     def value(self) -> float:
         """See `Criterion.value`."""
@@ -106,11 +103,13 @@ class Combination(Criterion):
     def single_changes(self) -> tuple[Floats, Floats]:
         """See `Criterion.single_changes`."""
         pairs = [(weight, *term.single_changes()) for weight, term in self._terms]
-        return sum(w * leave for w, leave, _ in pairs), sum(w * enter for w, _, enter in pairs)
+        leaving = reduce(np.add, (weight * leave for weight, leave, _ in pairs))
+        return leaving, reduce(np.add, (weight * enter for weight, _, enter in pairs))
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
-        return sum(weight * term.swap_changes(leaving, entering) for weight, term in self._terms)
+        parts = (weight * term.swap_changes(leaving, entering) for weight, term in self._terms)
+        return reduce(np.add, parts)
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""
@@ -119,4 +118,6 @@ class Combination(Criterion):
 
     def restrict(self, rows: Indices) -> Self:
         """See `Criterion.restrict`."""
-        return type(self)([(weight, term.restrict(rows)) for weight, term in self._terms])
+        part = type(self)([(weight, term.restrict(rows)) for weight, term in self._terms])
+        part.inside = part._terms[0][1].inside
+        return part

@@ -97,6 +97,15 @@ class Coverage(Medoids):
             self._count_cross(similar, near, block, 1.0)
             self._count_gain(similar, near.best, block, 1.0)
 
+    def chance(self, kept: Indices) -> float:
+        """Returns the mean of the value over uniform draws of the rest of a subset.
+
+        At 512 samples, as the unit, which it is by definition if none is kept.
+        """
+        if len(kept) == 0:
+            return 1.0
+        return _missed_by_uniform(self._kernel, len(self._line), kept) * self._unit
+
     def value_of(self, indices: Indices) -> float:
         """Returns the objective of any subset, without what swaps would need to know."""
         best = np.zeros(self._kernel.N)
@@ -141,20 +150,27 @@ class Coverage(Medoids):
         return out
 
 
-def _missed_by_uniform(kernel: GaussianKernel, n: int) -> float:
+def _missed_by_uniform(kernel: GaussianKernel, n: int, kept: Indices | None = None) -> float:
     r"""Returns :math:`\mathbb E f(S)` over uniform draws of n rows, at samples spread evenly.
 
+    Of the n rows those ``kept``, if any, are there whatever is drawn, from the others.
     The nearest of a draw to a sample is the first in the order of similarity that is drawn: after l
     others with probability :math:`\binom{N-1-l}{n-1} / \binom Nn`.
     """
-    N = kernel.N
+    N, others = kernel.N, slice(None)
+    if kept is not None:
+        others = np.delete(np.arange(N), kept)
+        N, n = len(others), n - len(kept)
     ranks = np.arange(N - n + 1)
     left = np.cumprod((N - n - ranks) / (N - ranks))  # none of the first l + 1 is drawn
     first = np.append(1.0, left[:-1]) - left
     depth = min(len(ranks), int(np.count_nonzero(left > 1e-15)) + 1)
     probes, covered = kernel.spread(_PROBES), 0.0
     for cut in blocks(len(probes), N):
-        similar = kernel.block(probes[cut], slice(None))
+        similar = kernel.block(probes[cut], others)
+        if kept is not None:
+            least = kernel.block(probes[cut], kept).max(axis=1, keepdims=True)
+            np.maximum(similar, least, out=similar)
         similar.partition(N - depth, axis=1)
         nearest = np.sort(similar[:, N - depth :], axis=1)[:, ::-1]
         covered += float((nearest @ first[:depth]).sum())

@@ -51,6 +51,32 @@ class KernelDiscrepancy(Criterion):
         # A pool of equal rows is matched by any subset: nothing to scale.
         self._scale = 1.0 / (self._n * spread) if spread > 0 else 0.0
 
+    def chance(self, kept: Indices) -> float:
+        r"""Returns the mean of the value over uniform draws of the rest of a subset.
+
+        Of n rows ``kept`` are there already and u are drawn from the M others. With
+        :math:`a = \frac1n \sum_{i \in K} \phi(x_i)`, what they bring to :math:`\mu_S`,
+
+        .. math:: \mathbb E\|\mu_S - \mu\|^2 = \Bigl\|\Bigl(1 - \frac uM\Bigr) a -
+                  \Bigl(1 - \frac{uN}{nM}\Bigr)\mu\Bigr\|^2 + \frac{u}{n^2} \frac{M - u}{M - 1} v
+
+        with v the variance of :math:`\phi` among the others. 1 by definition if none is kept, but
+        for a share of n/N.
+        """
+        if len(kept) == 0:
+            return 1.0
+        N, n = len(self._own), self._n
+        others = np.delete(np.arange(N), kept)
+        M, u = len(others), n - len(kept)
+        of_kept = sum(float(self._kernel(kept[b], kept).sum()) for b in blocks(len(kept), N)) / n**2
+        across, of_pool = float(self._pull[kept].sum()) / n, float(self._pull.mean())
+        near, far = 1.0 - u / M, 1.0 - u * N / (n * M)
+        shift = near**2 * of_kept - 2.0 * near * far * across + far**2 * of_pool
+        square = (N**2 * of_pool - 2.0 * N * n * across + n**2 * of_kept) / M**2
+        spread = float(self._own[others].mean()) - square
+        draws = u * (M - u) / max(M - 1, 1) * spread / n**2
+        return (shift + draws) * n**2 * self._scale
+
     @abstractmethod
     def _apply(self, products: Floats) -> Floats:
         r"""Overwrites inner products by :math:`\kappa` of them."""
@@ -122,7 +148,7 @@ class KernelDiscrepancy(Criterion):
         """See `Criterion.swap`."""
         self.inside[leaving] = False
         self.inside[entering] = True
-        if self._on_shortlist:
+        if self._on_shortlist and self._held is not None:
             gained = self._held[entering].sum(axis=0) - self._held[leaving].sum(axis=0)
             self._push += gained / self._n
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Nearest(NamedTuple):
 
     def take(self, samples: Indices | slice) -> Nearest:
         """Returns those of some of the samples."""
-        return Nearest(*(array[samples] for array in self))
+        return Nearest._make(array[samples] for array in self)
 
     def put(self, samples: Indices | slice, nearest: Nearest) -> None:
         """Overwrites those of some of the samples."""
@@ -94,7 +94,8 @@ class Medoids(Criterion):
 
     def _lost(self) -> Floats:
         near = self._nearest
-        return np.bincount(near.place, near.best - near.second, minlength=len(self._line))
+        lost = np.bincount(near.place, near.best - near.second, minlength=len(self._line))
+        return lost.astype(np.float64, copy=False)  # as it is: a sum of weights
 
     def single_changes(self) -> tuple[Floats, Floats]:
         """See `Criterion.single_changes`."""
@@ -102,7 +103,7 @@ class Medoids(Criterion):
         return share * self._lost()[self._place], -share * self._gain
 
     def _crossed(self, places: Indices, entering: Indices) -> Floats:
-        return self._cross[self._line[places][:, None], entering]
+        return cast("Floats", self._cross)[self._line[places][:, None], entering]
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
@@ -146,7 +147,7 @@ class Medoids(Criterion):
         cuts = blocks(len(samples), len(self._line))
         parts = [Nearest.of(self._at(samples[cut])) for cut in cuts]
         parts = parts or [Nearest.of(self._at(samples))]
-        return Nearest(*map(np.concatenate, zip(*parts, strict=True)))
+        return Nearest._make(map(np.concatenate, zip(*parts, strict=True)))
 
     def _count_gain(self, similar: Floats, best: Floats, block: slice, sign: float) -> None:
         """Adds to the gain of the rows ``block``, or takes away, what they are above the best."""
@@ -181,7 +182,7 @@ class Shortlist(Medoids):
         self._whole, self._unit = whole, whole._unit
         self.inside = whole.inside[rows]
         self._place = whole._place[rows]
-        self._nearest = Nearest(*(array.copy() for array in whole._nearest))
+        self._nearest = Nearest._make(array.copy() for array in whole._nearest)
         inside = np.flatnonzero(self.inside)
         places = self._place[inside]
         self._line = np.full(len(whole._line), -1)

@@ -16,9 +16,9 @@ BatchNorm normalises by its running statistics, so :math:`\hat x` is a fixed fun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -102,7 +102,9 @@ class Recorder:
             self.calls.append(Call(layer, x.detach(), get_gradient_edge(output)))
 
 
-def residuals_at(calls: list[Call], outputs: Tensor, residual: Tensor, *, keep: bool) -> list:
+def residuals_at(
+    calls: list[Call], outputs: Tensor, residual: Tensor, *, keep: bool
+) -> Sequence[Tensor | None]:
     """Backpropagates ``residual`` from ``outputs`` to the calls; None where it does not reach.
 
     Weight gradients are not computed: the engine walks only the paths to the recorded edges.
@@ -133,20 +135,21 @@ def add_gradients(
     flat = delta.reshape(len(delta), -1, delta.shape[-1]).transpose(1, 2)
     if not isinstance(layer, nn.Linear):
         flat = delta.flatten(2) if delta.ndim > 2 else delta.unsqueeze(-1)
-    total = flat.sum(-1) if "bias" in held or isinstance(layer, _BatchNorm) else None
     if "bias" in held:
-        into.add(held["bias"], total)
+        into.add(held["bias"], flat.sum(-1))
     if "weight" not in held:
         return
     if isinstance(layer, _BatchNorm):
         # sum(delta (x - mean)) without a centred copy of x.
         moment = (flat * x.reshape(flat.shape)).sum(-1)
-        mean, variance = layer.running_mean.to(into.dtype), layer.running_var.to(into.dtype)
-        into.add(held["weight"], (moment - mean * total) * torch.rsqrt(variance + layer.eps))
+        running = cast("Tensor", layer.running_mean), cast("Tensor", layer.running_var)
+        mean, variance = (statistic.to(into.dtype) for statistic in running)
+        centred = moment - mean * flat.sum(-1)
+        into.add(held["weight"], centred * torch.rsqrt(variance + layer.eps))
     elif isinstance(layer, nn.Linear):
         a = x.reshape(len(x), -1, x.shape[-1]).transpose(1, 2)
         into.add_outer(held["weight"], flat.unsqueeze(1), a.unsqueeze(1))
-    else:
+    elif isinstance(layer, nn.Conv2d):
         by_group = flat.reshape(len(flat), layer.groups, -1, flat.shape[-1])
         into.add_outer(held["weight"], by_group, _patches(layer, x))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -111,7 +111,7 @@ def _check_model(model: nn.Module) -> None:
 
 
 @contextmanager
-def frozen(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
+def frozen(model: nn.Module, names: Sequence[str]) -> Generator[None]:
     """Holds ``model`` in eval mode with only ``names`` requiring gradients; restores it on leaving.
 
     Everything below the first chosen layer then builds no graph, so it runs as in inference.

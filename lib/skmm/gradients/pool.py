@@ -119,6 +119,7 @@ def sketched_gradients(
             )
         sketch.check_model(model)
     else:
+        m = check_integer(m, "m", low=1, hint="it is the sketch size, for example m=512")
         sketch = GradientSketch.draw(
             model, m, sketch=sketch, parameters=parameters, last=last, rng=map_rng
         )

@@ -82,14 +82,15 @@ class FormedGradients(Collector):
         self.blocks[name] = self.blocks[name] + block if name in self.blocks else block
 
     def rows(self) -> Tensor:
-        """Returns the sketch of the concatenated gradients."""
+        """Returns the sketch of the concatenated gradients; themselves, if there is none."""
         flat = [
             self.blocks[name].reshape(self._B, -1)
             if name in self.blocks
             else torch.zeros(self._B, math.prod(shape), dtype=self.dtype, device=self.device)
             for name, shape in self._shapes.items()
         ]
-        return self._sketch(torch.cat(flat, dim=1))
+        rows = torch.cat(flat, dim=1)
+        return rows if self._sketch is None else self._sketch(rows)
 
 
 class FactoredGradients(Collector):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def extra(name: str, *, needed_by: str) -> Iterator[None]:
+def extra(name: str, *, needed_by: str) -> Generator[None]:
     """Wraps the import of an optional dependency; if it is missing, says which extra brings it.
 
     Args:
@@ -20,7 +20,7 @@ def extra(name: str, *, needed_by: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        missing = error.name.partition(".")[0]
+        missing = (error.name or "").partition(".")[0]
         raise ImportError(
             f'{needed_by} needs {missing}: pip install "skmm[{name}]"', name=missing
         ) from error

@@ -6,7 +6,7 @@ process it costs milliseconds; a selection makes such products by the thousand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -29,7 +29,7 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Limits BLAS to one thread in a ``with`` block, but for what is marked as `large_product`."""
     if _given.get() is not None:
         yield
@@ -45,7 +45,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def large_product(multiplications: int) -> Iterator[None]:
+def large_product(multiplications: int) -> Generator[None]:
     """Lets a product of so many multiplications have the caller's threads again, if it is large."""
     given = _given.get()
     if given is None or given == 1 or multiplications < _LARGE:

@@ -38,6 +38,7 @@ def exchange(
     criterion: Criterion,
     indices: NDArray[np.intp],
     *,
+    fixed: NDArray[np.intp] | None = None,
     max_swaps: int | None = None,
     shortlist: int = 128,
     tolerance: float = 1e-9,
@@ -56,6 +57,7 @@ def exchange(
     Args:
         criterion: What to lower.
         indices: Distinct samples to start from, shape ``[n]``.
+        fixed: Those of ``indices`` that stay, such as samples that are labelled already.
         max_swaps: Stop after so many swaps; unless told, ``20 n + 100``. Few pools need more than
             ``2 n``.
         shortlist: Samples of each kind in a shortlist: more swaps for each pass over the pool, at a
@@ -67,7 +69,8 @@ def exchange(
         The subset, the criterion's value there, and whether the descent came to its end.
 
     Raises:
-        ValueError: ``indices`` come twice, or ``max_swaps`` or ``shortlist`` are out of range.
+        ValueError: ``indices`` come twice, ``fixed`` are not among them, or ``max_swaps`` or
+            ``shortlist`` are out of range.
 
     Warns:
         ConvergenceWarning: ``max_swaps`` were made and another would help.
@@ -87,9 +90,17 @@ def exchange(
     check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
     if (distinct := len(np.unique(indices))) < n:
         raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
+    held = np.zeros(0, dtype=np.intp) if fixed is None else fixed
+    if (strange := int(np.count_nonzero(~np.isin(held, indices)))) > 0:
+        raise ValueError(
+            f"fixed must be among indices, got {strange} of {len(held)} that are not; "
+            "start from a subset that holds them"
+        )
     with one_thread():
         criterion.start(indices)
-        swaps, gain = _descend(criterion, limit, shortlist, tolerance)
+        movable = np.ones(len(criterion.inside), dtype=bool)
+        movable[held] = False
+        swaps, gain = _descend(criterion, movable, limit, shortlist, tolerance)
         value = float(criterion.value())
     converged = gain <= tolerance * criterion.scale()
     if not converged:
@@ -99,15 +110,19 @@ def exchange(
 
 
 def _descend(
-    criterion: Criterion, limit: int, shortlist: int, tolerance: float
+    criterion: Criterion,
+    movable: NDArray[np.bool_],
+    limit: int,
+    shortlist: int,
+    tolerance: float,
 ) -> tuple[int, float]:
     """Returns the swaps made, and what the best swap left would gain."""
     swaps, gain = 0, 0.0
-    while not criterion.inside.all():
+    while (criterion.inside & movable).any() and not criterion.inside.all():
         scale = criterion.scale()
-        for scores in (criterion.single_changes, lambda: _best_swaps(criterion)):
+        for scores in (criterion.single_changes, lambda: _best_swaps(criterion, movable)):
             leave, enter = scores()
-            rows = _least_among(leave, criterion.inside, shortlist, TIE * scale)
+            rows = _least_among(leave, criterion.inside & movable, shortlist, TIE * scale)
             rows = np.append(rows, _least_among(enter, ~criterion.inside, shortlist, TIE * scale))
             leaving, entering, gain = _descend_on(criterion, rows, limit - swaps, tolerance)
             if len(leaving) > 0:
@@ -149,9 +164,11 @@ def _descend_on(
     return rows[before & ~part.inside], rows[~before & part.inside], gain
 
 
-def _best_swaps(criterion: Criterion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the best change that each sample is part of, over all ``n (N - n)`` swaps."""
-    inside, outside = np.flatnonzero(criterion.inside), np.flatnonzero(~criterion.inside)
+def _best_swaps(
+    criterion: Criterion, movable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the best change that each sample is part of, over all swaps of movable ones."""
+    inside, outside = np.flatnonzero(criterion.inside & movable), np.flatnonzero(~criterion.inside)
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
     # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
     for i in range(0, len(inside), _TILE[0]):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_budget, check_choice
+from skmm.numerics.inputs import check_budget, check_choice, check_integer
 from skmm.numerics.threads import one_thread
 from skmm.selection.certificate import Certificate, certify
 from skmm.selection.selectors import SELECTORS
-from skmm.selection.selectors.base import Pool
+from skmm.selection.selectors.base import Pool, Selector
 from skmm.selection.view import PoolView, look_at
 
 _MOST = 0.9
@@ -26,14 +26,15 @@ class Selection:
     r"""A subset to label and finetune on. ``str(selection)`` is a readable certificate.
 
     Attributes:
-        indices: Distinct samples, shape ``[n]``, in the order chosen.
+        indices: Distinct samples, shape ``[n]``, in the order chosen: those to label now.
         weights: Training weights, shape ``[n]``, sum 1, in the order of ``indices``: all
             :math:`1/n`, the theory's estimator, unless the method has its own.
+        kept: Samples that were labelled before, ascending, shape ``[k]``; empty in a first round.
         method: Name of the selector.
         settings: What the selector chose where the caller did not, such as its criterion.
-        objective: What the method lowered, at this subset; ``nan`` if it lowers nothing.
+        objective: What the method lowered, at `labelled`; ``nan`` if it lowers nothing.
         lower_bound: Proven: no subset of this size has a smaller objective; ``nan`` if nothing is.
-        certificate: How well the subset's second moment stands for the pool's.
+        certificate: How well the second moment of `labelled` stands for the pool's.
         view: The pool as the method saw it; ``certify(selection.view, others)`` judges other
             subsets by the same yardstick.
         seconds: Wall time of the selection, sketch included, certificate not.
@@ -57,6 +58,7 @@ class Selection:
 
     indices: NDArray[np.intp]
     weights: NDArray[np.float64]
+    kept: NDArray[np.intp]
     method: str
     settings: str
     objective: float
@@ -71,14 +73,21 @@ class Selection:
         return len(self.view.rows)
 
     @property
+    def labelled(self) -> NDArray[np.intp]:
+        """All that is labelled after this round, ``kept`` before ``indices``: ``[k + n]``."""
+        return np.concatenate([self.kept, self.indices])
+
+    @property
     def m(self) -> int:
         """Sketch size; ``m = r``: no sketch."""
         return self.view.rows.shape[1]
 
     def __str__(self) -> str:
         r_bar = self.view.spectrum.intrinsic_dimension
+        beside = f" beside {len(self.kept)} kept" if len(self.kept) else ""
         lines = [
-            f"{self.method}: {len(self.indices)} of {self.N} samples in {self.seconds:.3g} s",
+            f"{self.method}: {len(self.indices)} of {self.N} samples{beside} "
+            f"in {self.seconds:.3g} s",
             f"  {self.settings}",
             f"  second moment in {self.m} dimensions, of intrinsic dimension {r_bar}",
             str(self.certificate),
@@ -100,6 +109,7 @@ def select(
     rng: int | np.random.Generator,
     m: int | None = None,
     sketch: str = "gaussian",
+    keep: ArrayLike | None = None,
     **knobs: Any,
 ) -> Selection:
     r"""Chooses the ``n`` samples of a pool to label and finetune on.
@@ -112,7 +122,7 @@ def select(
         features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients
             (finetuning); an array, tensor or sparse matrix of real numbers. Sparse rows and tensors
             on an accelerator are sketched as and where they are.
-        n: Budget, in ``1..N``.
+        n: Budget, in ``1..N``, or ``1..N - k`` beside ``k`` samples kept.
         method: One of `skmm.SELECTORS`.
         rng: Seed or generator; the same seed gives the same subset on any run, for any number of
             threads and any processor. A seed is ``skmm.as_generator(seed, "select")``.
@@ -120,13 +130,18 @@ def select(
             Time and memory grow as ``N m``; m should be a small multiple of the intrinsic
             dimension that the certificate tells.
         sketch: One of `skmm.SKETCHES`.
+        keep: Samples that are labelled already, shape ``[k]``, in any order. They count as part of
+            the subset, so that the new ones complement them, and none of them is chosen again:
+            ``keep=selection.labelled`` is the next round. With none, or ``None``, a first round.
         **knobs: What the method takes beyond this; an unknown one is an error that lists them.
 
     Returns:
-        The subset, its certificate, and the view of the pool that both were made in.
+        The ``n`` new samples, the certificate of all that is labelled then, and the view of the
+        pool that both were made in.
 
     Raises:
-        ValueError: an argument is out of its range; the message names it and says what to do.
+        ValueError: an argument is out of its range, or ``keep`` is given to one of the methods that
+            are defined for whole subsets alone; the message names it and says what to do.
 
     Warns:
         UserWarning: one row holds most of the pool's second moment, and so decides the subset.
@@ -143,6 +158,10 @@ def select(
         (40,)
         >>> skmm.select(features, 40, method="leverage", rank=3, rng=0).certificate.dimension
         8
+        >>> first = skmm.select(features, 40, rng=0)
+        >>> second = skmm.select(features, 20, rng=0, keep=first.indices)  # the next round
+        >>> len(second.indices), len(second.labelled), second.certificate.n
+        (20, 60, 60)
     """
     check_choice(method, "method", SELECTORS)
     chosen = SELECTORS[method]
@@ -151,18 +170,20 @@ def select(
             f"method {method!r} takes no {', '.join(unknown)}; "
             f"it takes {', '.join(chosen.knobs) or 'no further knobs'}"
         )
-    pool, method_rng = look_at(features, m, sketch, rng)
-    n = check_budget(n, pool.N)
+    pool, method_rng = look_at(features, m, sketch, rng, keep)
+    _check_kept(pool, chosen)
+    n = _check_budget(n, pool)
     with one_thread():
         begin = time.perf_counter()
         choice = chosen.choose(pool, n, rng=method_rng, **knobs)
         seconds = time.perf_counter() - begin
         view = PoolView(pool.sketched, pool.spectrum)
-        certificate = certify(view, choice.indices)
+        certificate = certify(view, np.concatenate([pool.kept, choice.indices]))
     _warn_of_one_row(pool)
     return Selection(
         indices=choice.indices,
         weights=np.full(n, 1.0 / n) if choice.weights is None else choice.weights,
+        kept=pool.kept,
         method=method,
         settings=choice.settings,
         objective=choice.objective,
@@ -171,6 +192,24 @@ def select(
         view=view,
         seconds=seconds,
     )
+
+
+def _check_kept(pool: Pool, chosen: Selector) -> None:
+    if len(pool.kept) and not chosen.keeps:
+        able = [one.name for one in SELECTORS.values() if one.keeps and not one.needs]
+        raise ValueError(
+            f"keep must be left out with method {chosen.name!r}, which is defined for whole "
+            f"subsets alone, got {len(pool.kept)} samples; choose another method "
+            f"({', '.join(able)}), or drop these rows from the pool if they need not count"
+        )
+
+
+def _check_budget(n: Any, pool: Pool) -> int:
+    if len(pool.kept) == 0:
+        return check_budget(n, pool.N)
+    left = pool.N - len(pool.kept)
+    hint = f"keep holds {len(pool.kept)} of the pool's N={pool.N} samples, {left} are left"
+    return check_integer(n, "n", low=1, high=left, hint=hint)
 
 
 def _warn_of_one_row(pool: Pool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_choice, check_integer, check_pool, to_range
+from skmm.numerics.inputs import check_choice, check_indices, check_integer, check_pool, to_range
 from skmm.numerics.streams import as_generator
 from skmm.selection.selectors.base import Pool
 from skmm.sketching import SKETCHES
@@ -64,7 +64,11 @@ class PoolView:
 
 
 def look_at(
-    features: ArrayLike, m: int | None, sketch: str, rng: int | np.random.Generator
+    features: ArrayLike,
+    m: int | None,
+    sketch: str,
+    rng: int | np.random.Generator,
+    keep: ArrayLike | None = None,
 ) -> tuple[Pool, np.random.Generator]:
     """Checks the arguments; returns the pool with its own generator, and one for the method."""
     check_choice(sketch, "sketch", SKETCHES)
@@ -73,5 +77,8 @@ def look_at(
     r = features.shape[1]
     m = min(r, 512) if m is None else m
     check_integer(m, "m", low=1, high=r, hint=f"the features have r={r} columns")
+    kept = np.zeros(0, dtype=np.intp)
+    if keep is not None and np.size(keep) > 0:
+        kept = np.sort(check_indices(keep, features.shape[0], "keep"))
     sketch_rng, method_rng = rng.spawn(2)
-    return Pool(features, m, sketch, sketch_rng), method_rng
+    return Pool(features, m, sketch, sketch_rng, kept), method_rng

@@ -218,7 +218,7 @@ class RiskSplit:
         bias: the part due to shrinkage and to directions that the selection lacks, shape ``[A]``.
     """
 
-    path: Array
+    path: NDArray[np.number]
     variance: Array
     bias: Array
 

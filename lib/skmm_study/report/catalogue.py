@@ -10,7 +10,8 @@ _HEAD = """\
 
 Every method that `skmm.select(features, n, method=..., rng=...)` knows. Those that need nothing but
 features come first: they can run before anything is labelled or trained. What the others need is
-passed by the name in the table, such as `select(..., method="margin", probabilities=p)`.
+passed by the name in the table, such as `select(..., method="margin", probabilities=p)`. Rounds: it
+takes `keep=`, samples that are labelled already, which count and are not chosen again.
 """
 
 _FOOT = """\
@@ -40,6 +41,7 @@ def catalogue() -> str:
                 "trained model": "yes" if needs - {"labels"} else "no",
                 "needs": ", ".join(f"`{need}`" for need in one.needs) or "–",
                 "knobs": ", ".join(f"`{knob}`" for knob in one.knobs if knob not in needs) or "–",
+                "rounds": "yes" if one.keeps else "no",
                 "cost": one.cost,
                 "reference": one.reference,
             }

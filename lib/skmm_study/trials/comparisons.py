@@ -109,7 +109,7 @@ class Comparison:
         depends, key = dict.fromkeys(settings, ""), {}
         if folder is not None:
             depends = {name: selection_digest(setting) for name, setting in settings.items()}
-            key = _key(source)
+            key = data_key(source)
         cells = [Cell(*at, depends[_method(at[0])]) for at in dict.fromkeys(origins.values())]
         # Seed by seed: a process prepares a pool once, and an interrupted run has whole seeds.
         cells.sort(key=lambda cell: cell.seed)
@@ -154,7 +154,7 @@ class Comparison:
         key = {}
         if folder is not None:
             code = code_behind("skmm_study.trials.fits")
-            key = _key(self.source) | {"fit": fit.key, "on": on, "code of the fit": code}
+            key = data_key(self.source) | {"fit": fit.key, "on": on, "code of the fit": code}
         cells = [Cell(*at, subset_digest(S)) for at, S in scored.items()]
         cells.sort(key=lambda cell: cell.seed)
         grid = run_grid(scoring, cells, folder=folder, name="scores", key=key, workers=workers)
@@ -223,7 +223,8 @@ def _placed(subset: Subset, n: int, pool: NDArray[np.intp]) -> Subset:
     return pool[subset[:n]]
 
 
-def _key(source: Subsamples) -> dict[str, Any]:
+def data_key(source: Subsamples) -> dict[str, Any]:
+    """Returns what a stored grid on parts of a data set depends on, as JSON values."""
     parts = ("pool", "pool_labels", "test", "test_labels")
     return {
         "data": {part: array_digest(getattr(source.data, part)) for part in parts},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skmm.criteria import Combination, Coverage, Criterion, FourthMoment
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.rounding.exchange import exchange
+from skmm.selection.selectors.base import Pool
 from skmm.selection.selectors.medoids import cover_greedily
 
 _EXPLOITATION = 10.0
@@ -48,50 +49,64 @@ class Balance:
     Attributes:
         criterion: The sum, less its constants.
         least: The constants: what the sum would be if both were served as if alone.
-        start: The subset of greedy coverage.
+        start: The subset of greedy coverage, after the samples kept.
+        kept: Samples that are labelled already. With some, the mean over uniform draws of the rest
+            of the subset takes the place of 1.
         weight: :math:`w`.
     """
 
     criterion: Criterion
     least: float
     start: NDArray[np.intp]
+    kept: NDArray[np.intp]
     weight: float
 
     @classmethod
     def of(
-        cls, rows: NDArray[np.float64], n: int, *, sigma: float, weight: float | None
+        cls,
+        rows: NDArray[np.float64],
+        n: int,
+        *,
+        sigma: float,
+        weight: float | None,
+        kept: NDArray[np.intp] | None = None,
     ) -> Balance:
         """Prepares the sum for unit rows ``[N, m]``, at the price of a descent on g."""
-        N = len(rows)
-        weight = _EXPLOITATION * n / N if weight is None else weight
+        kept = np.zeros(0, dtype=np.intp) if kept is None else kept
+        N, count = len(rows), len(kept) + n
+        weight = _EXPLOITATION * count / N if weight is None else weight
         kernel = GaussianKernel(rows, sigma)
         # Before anything else asks for the kernel: one pass of products makes both.
-        moment = FourthMoment.of(kernel, rows, n) if weight > 0.0 else None
-        start = cover_greedily(kernel, n)
-        coverage = Coverage.of(kernel, n)
+        moment = FourthMoment.of(kernel, rows, count) if weight > 0.0 else None
+        start = np.concatenate([kept, cover_greedily(kernel, n, kept=kept)])
+        coverage = Coverage.of(kernel, count)
         best = [(1.0, coverage, coverage.value_of(start))]
         if moment is not None:
-            best.append((weight, moment, exchange(moment, start).value))
-        terms = [(share * _per_gain(value), criterion) for share, criterion, value in best]
-        least = sum(share * _per_gain(value) * value for share, _, value in best)
-        return cls(Combination(terms), least, start, weight)
+            best.append((weight, moment, exchange(moment, start, fixed=kept).value))
+        units = [share * _per_gain(value, one.chance(kept)) for share, one, value in best]
+        terms = [(unit, one) for unit, (_, one, _) in zip(units, best, strict=True)]
+        least = sum(unit * value for unit, (_, _, value) in zip(units, best, strict=True))
+        return cls(Combination(terms), least, start, kept, weight)
 
     def descend(self) -> tuple[NDArray[np.intp], float]:
-        """Descends from greedy coverage; returns the subset and its sum of regrets."""
-        end = exchange(self.criterion, self.start, tolerance=_TOLERANCE)
-        return end.indices, end.value - self.least
+        """Descends from greedy coverage; returns what is new and the sum of regrets with all."""
+        end = exchange(self.criterion, self.start, fixed=self.kept, tolerance=_TOLERANCE)
+        return np.setdiff1d(end.indices, self.kept), end.value - self.least
 
 
-def balance_candidates(N: int, n: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
+def balance_candidates(pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
     """Draws the rows of a large pool that are looked at, ascending; ``None`` if all of them are.
 
     Both terms compare every row with every other, O(N² m): a million rows would take days. Twice
-    ``n`` at least are drawn, so that there remains something to choose.
+    ``n`` at least are drawn, so that there remains something to choose. Those kept are among them.
     """
-    size = max(_MOST, 2 * n)
-    return np.sort(rng.choice(N, size, replace=False)) if size < N else None
+    size = max(_MOST, 2 * (len(pool.kept) + n))
+    if size >= pool.N:
+        return None
+    drawn = rng.choice(pool.others, size - len(pool.kept), replace=False)
+    return np.sort(np.concatenate([pool.kept, drawn]))
 
 
-def _per_gain(best: float) -> float:
+def _per_gain(best: float, chance: float) -> float:
     """Returns the unit of a criterion: 0 where nothing beats a uniform draw."""
-    return 1.0 / (1.0 - best) if 1.0 - best > _GAIN else 0.0
+    return 1.0 / (chance - best) if chance - best > _GAIN else 0.0

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from skmm.numerics.blocks import blocks
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.inputs import check_integer, check_positive
 from skmm.numerics.ties import TIE
@@ -28,6 +29,7 @@ _PURE = 0.95
     cost="N² r",
     reference="Yehuda et al. (2022), NeurIPS, arXiv 2205.11320",
     nested=True,
+    keeps=True,
 )
 def cover_by_balls(
     pool: Pool,
@@ -71,9 +73,10 @@ def cover_by_balls(
     width = 2.0 * math.sqrt(np.einsum("ij,ij->i", rows, rows).max()) or 1.0
     kernel = GaussianKernel(rows, width)
     if delta is not None:
-        return Choice(_cover(kernel, n, (delta / width) ** 2, rng))
+        return Choice(_cover(kernel, pool, n, (delta / width) ** 2, rng))
     radius = largest_pure(kernel, lloyd(LinearKernel(rows), count, rng=rng)[1])
-    return Choice(_cover(kernel, n, radius, rng), settings=f"delta {width * radius**0.5:.3g}")
+    indices = _cover(kernel, pool, n, radius, rng)
+    return Choice(indices, settings=f"delta {width * radius**0.5:.3g}")
 
 
 def largest_pure(kernel: GaussianKernel, cells: Indices) -> float:
@@ -92,10 +95,14 @@ def largest_pure(kernel: GaussianKernel, cells: Indices) -> float:
     return -math.log(similarity) if similarity > 0.0 else 2.0
 
 
-def _cover(kernel: GaussianKernel, n: int, radius: float, rng: np.random.Generator) -> Indices:
+def _cover(
+    kernel: GaussianKernel, pool: Pool, n: int, radius: float, rng: np.random.Generator
+) -> Indices:
     """Takes n samples, by balls of squared radius ``radius``, then a quarter of it, and so on."""
     everything = np.arange(kernel.N)
     best = np.zeros(kernel.N)  # similarity to the nearest of the subset
+    for cut in blocks(len(pool.kept), kernel.N):
+        np.maximum(best, kernel.rows(pool.kept[cut]).max(axis=0), out=best)
     indices: list[int] = []
     while len(indices) < n and (best <= 1.0 - TIE).any():
         # Inside is what is nearer than the radius by more than rounding, and what is equal.
@@ -113,5 +120,5 @@ def _cover(kernel: GaussianKernel, n: int, radius: float, rng: np.random.Generat
             uncovered[new] = False
             for _, block, similar in kernel.tiles(new):
                 gains[block] -= np.count_nonzero(similar > least, axis=0)
-    rest = rng.permutation(np.delete(everything, indices))[: n - len(indices)]
+    rest = rng.permutation(np.setdiff1d(pool.others, indices))[: n - len(indices)]
     return np.concatenate([np.array(indices, dtype=np.intp), rest])

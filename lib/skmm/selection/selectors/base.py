@@ -27,17 +27,31 @@ class Pool:
         m: Sketch size; ``m = r`` means no sketch at all.
         sketch: Name of the Johnson-Lindenstrauss map, one of `skmm.SKETCHES`.
         rng: Generator that the map is drawn from.
+        kept: Samples that are labelled already, ascending, shape ``[k]``: they count as part of the
+            subset, and none of them is chosen.
     """
 
     rows: Any
     m: int
     sketch: str
     rng: np.random.Generator
+    kept: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
     def N(self) -> int:
         """Pool size."""
         return self.rows.shape[0]
+
+    @property
+    def others(self) -> NDArray[np.intp]:
+        """Samples that may be chosen, ascending: all but those kept."""
+        return np.delete(np.arange(self.N), self.kept)
+
+    def outside(self) -> NDArray[np.bool_]:
+        """Returns which samples may be chosen, shape ``[N]``, to be written to."""
+        outside = np.ones(self.N, dtype=bool)
+        outside[self.kept] = False
+        return outside
 
     @cached_property
     def features(self) -> NDArray[np.floating]:
@@ -65,8 +79,8 @@ class Choice:
     r"""What a selector returns.
 
     Attributes:
-        indices: Distinct samples, shape ``[n]``, in the order chosen.
-        objective: What the selector lowered, at this subset, if it lowers anything.
+        indices: Distinct samples, shape ``[n]``, in the order chosen; none of those kept.
+        objective: What the selector lowered, at this subset with those kept, if it lowers anything.
         lower_bound: Proven: no subset of this size has a smaller objective.
         settings: What was used where the caller left the choice to the selector, in words.
         weights: Training weights that belong to the method, shape ``[n]``, positive, sum 1, in the
@@ -93,6 +107,7 @@ class Selector:
         needs: The knobs that must be given, for it needs more than features: ``("labels",)``.
         deterministic: Whether the subset depends on the pool and ``n`` alone, given the sketch.
         nested: Whether, seed by seed, the subset of ``n`` is the first ``n`` of any larger one.
+        keeps: Whether it looks at ``pool.kept``, samples that are labelled already.
         knobs: All that it takes beyond the pool, the budget and the generator.
     """
 
@@ -104,6 +119,7 @@ class Selector:
     needs: tuple[str, ...] = ()
     deterministic: bool = False
     nested: bool = False
+    keeps: bool = False
     knobs: tuple[str, ...] = field(init=False)
 
     def __post_init__(self):
@@ -114,7 +130,7 @@ class Selector:
     @property
     def summary(self) -> str:
         """First line of the selector's docstring."""
-        return inspect.getdoc(self.choose).splitlines()[0]
+        return (inspect.getdoc(self.choose) or "").partition("\n")[0]
 
 
 SELECTORS: dict[str, Selector] = {}

@@ -15,28 +15,36 @@ from skmm.selection.selectors.signals import require_probabilities
 
 
 def farthest_first(
-    distances: Callable[[int], NDArray[np.float64]], N: int, n: int, *, first: int, rounding: float
+    distances: Callable[[int], NDArray[np.float64]],
+    pool: Pool,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    rounding: float,
 ) -> NDArray[np.intp]:
-    """Takes ``first``, then ``n - 1`` times the sample farthest from all taken (Gonzalez 1985).
+    """Takes ``n`` times the sample farthest from all taken and kept (Gonzalez 1985).
 
     Args:
         distances: From a sample to all, shape ``[N]``; any increasing function of a distance.
-        N: Pool size.
+        pool: The pool.
         n: Number of centres, in ``1..N``.
-        first: The first centre.
+        rng: Draws the first centre, if none is kept.
         rounding: Size of a rounding error of a distance.
 
     Returns:
         Distinct indices, shape ``[n]``; of equally far ones the first in the pool.
     """
-    nearest = np.full(N, np.inf)
-    centres = np.empty(n, dtype=np.intp)
-    centres[0] = first
-    for k in range(1, n):
+    nearest, kept = np.full(pool.N, np.inf), len(pool.kept)
+    centres = np.empty(kept + n, dtype=np.intp)
+    centres[:kept] = pool.kept
+    if not kept:
+        centres[0] = rng.integers(pool.N)
+    for k in range(1, len(centres)):
         np.minimum(nearest, distances(centres[k - 1]), out=nearest)
         nearest[centres[k - 1]] = -np.inf  # never again, even if all others are its equals
-        centres[k] = first_largest(nearest, rounding)
-    return centres
+        if k >= kept:
+            centres[k] = first_largest(nearest, rounding)
+    return centres[kept:]
 
 
 @selector(
@@ -45,6 +53,7 @@ def farthest_first(
     cost="N r n",
     reference="Gonzalez (1985), TCS 38; Sener and Savarese (2018)",
     nested=True,
+    keeps=True,
 )
 def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") -> Choice:
     r"""Covers the pool: each sample is the farthest from those taken (greedy k-center).
@@ -56,13 +65,11 @@ def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator, metric: str 
     Args:
         pool: The pool.
         n: Budget.
-        rng: Draws the first centre.
+        rng: Draws the first centre, if none is kept.
         metric: What rows are compared in, see `measured`.
     """
-    kernel = LinearKernel(measured(pool.features, metric), columns=n)
-    first = int(rng.integers(pool.N))
-    rounding = kernel.rounding
-    return Choice(farthest_first(kernel.distances, pool.N, n, first=first, rounding=rounding))
+    kernel = LinearKernel(measured(pool.features, metric), columns=len(pool.kept) + n)
+    return Choice(farthest_first(kernel.distances, pool, n, rng=rng, rounding=kernel.rounding))
 
 
 @selector(
@@ -72,6 +79,7 @@ def choose_centers(pool: Pool, n: int, *, rng: np.random.Generator, metric: str 
     cost="N C n",
     reference="Agarwal et al. (2020), arXiv 2008.05723",
     nested=True,
+    keeps=True,
 )
 def choose_diverse_contexts(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
@@ -96,5 +104,4 @@ def choose_diverse_contexts(
         divergence = own + own[index] - p @ logs[index] - logs @ p[index]
         return 0.5 * np.where(divergence > rounding, divergence, 0.0)
 
-    first = int(rng.integers(pool.N))
-    return Choice(farthest_first(divergences, pool.N, n, first=first, rounding=rounding))
+    return Choice(farthest_first(divergences, pool, n, rng=rng, rounding=rounding))

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skmm.numerics.eigen import rank_cutoff
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.kernel import LinearKernel
 from skmm.selection.selectors.metrics import measured
@@ -84,11 +85,23 @@ def _thin(
     return accepted, np.tril(np.column_stack(columns)[accepted])
 
 
+def _beyond(rows: NDArray[np.float64], kept: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Returns what the span of the rows ``kept`` leaves of all rows; of their own, nothing."""
+    _, sizes, directions = scipy.linalg.svd(rows[kept], full_matrices=False)
+    seen = sizes**2 > rank_cutoff(max(rows[kept].shape), float(sizes[0]) ** 2)
+    left = rows - (rows @ directions[seen].T) @ directions[seen]
+    spanned = np.sum(left**2, axis=1) <= _SPANNED * np.sum(rows**2, axis=1)
+    spanned[kept] = True
+    left[spanned] = 0.0
+    return left
+
+
 @selector(
     "adaptive",
     label="Adaptive",
     cost="N r n + N n²",
     reference="Chen et al. (2022), arXiv 2207.06503",
+    keeps=True,
 )
 def sample_adaptively(
     pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit"
@@ -99,7 +112,7 @@ def sample_adaptively(
 
     with :math:`P_k` the projector on the span of the ``k`` samples taken: randomly pivoted Cholesky
     on :math:`GG^\top`, by blocks of the same law. When the residual is zero, at the rank of
-    :math:`G`, the rest of the budget is drawn uniformly.
+    :math:`G`, the rest of the budget is drawn uniformly. Of samples kept the span is taken first.
 
     Args:
         pool: The pool.
@@ -107,6 +120,9 @@ def sample_adaptively(
         rng: Draws the pivots.
         metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    pivots = pivoted_cholesky(LinearKernel(measured(pool.features, metric)), n, rng=rng)
-    rest = np.delete(np.arange(pool.N), pivots)
+    rows = measured(pool.features, metric)
+    if len(pool.kept):
+        rows = _beyond(rows, pool.kept)
+    pivots = pivoted_cholesky(LinearKernel(rows), n, rng=rng)
+    rest = np.setdiff1d(pool.others, pivots)
     return Choice(np.concatenate([pivots, rng.choice(rest, n - len(pivots), replace=False)]))

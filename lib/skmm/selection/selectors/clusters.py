@@ -29,6 +29,7 @@ _BLOCK = 64
     label="K-means",
     cost="N r n x steps",
     reference="Lloyd (1982); Arthur and Vassilvitskii (2007), SODA; nearest samples to centroids",
+    keeps=True,
 )
 def take_nearest_to_centroids(
     pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit"
@@ -38,7 +39,8 @@ def take_nearest_to_centroids(
     .. math:: i_k = \arg\min_{i \notin S} \|g_i - \mu_k\|
 
     by `lloyd`. A sample nearest to two centroids stands for the first, the second takes the next
-    nearest.
+    nearest. Beside k samples kept there are ``n + k`` clusters, of which the ``n`` largest count
+    that hold none of them.
 
     Args:
         pool: The pool.
@@ -47,8 +49,12 @@ def take_nearest_to_centroids(
         metric: What rows are compared in, see `measured`.
     """
     kernel = LinearKernel(measured(pool.features, metric))
-    centroids, _ = lloyd(kernel, n, rng=rng)
-    outside = np.ones(pool.N, dtype=bool)
+    count = len(pool.kept) + n
+    centroids, cells = lloyd(kernel, count, rng=rng)
+    free = np.setdiff1d(np.arange(count), cells[pool.kept])
+    sizes = np.bincount(cells, minlength=count)
+    centroids = centroids[np.sort(free[np.argsort(-sizes[free], kind="stable")[:n]])]
+    outside = pool.outside()
     indices = np.empty(n, dtype=np.intp)
     for i in range(0, n, _BLOCK):
         # Up to ‖μ‖², which is the same for all samples.

@@ -21,6 +21,7 @@ _APART = 1e-6
     "covariance_matching",
     label="Covariance matching",
     deterministic=True,
+    keeps=True,
     nested=True,
     cost="N r min(N, r) + N n rank²",
     reference="Rezaei et al. (2026), ICLR, arXiv 2510.08123; one class",
@@ -57,19 +58,22 @@ def match_covariance(
     """
     check_integer(rank, "rank", low=1, hint="32 is the reference's")
     coordinates = principal_coordinates(measured(pool.features, metric), rank)
-    N, m = coordinates.shape
-    if m == 0:  # all rows are equal
-        return Choice(np.arange(n), 0.0)
+    if coordinates.shape[1] == 0:  # all rows are equal
+        return Choice(pool.others[:n], 0.0)
     variances = np.mean(coordinates**2, axis=0)
     coordinates /= np.sqrt(np.linalg.norm(variances))
     target = np.diag(variances / np.linalg.norm(variances))
     lengths = np.einsum("ij,ij->i", coordinates, coordinates)
-    outside = np.ones(N, dtype=bool)
-    indices = np.empty(n, dtype=np.intp)
-    indices[0] = first_least(lengths)
-    outside[indices[0]] = False
-    mean, covariance = coordinates[indices[0]].copy(), np.zeros((m, m))
-    for t in range(1, n):
+    outside, kept = pool.outside(), len(pool.kept)
+    indices = np.empty(kept + n, dtype=np.intp)
+    indices[:kept] = pool.kept
+    if not kept:
+        indices[0] = first_least(lengths)
+        outside[indices[0]] = False
+    begun = coordinates[indices[: max(kept, 1)]]
+    mean = begun.mean(axis=0)
+    covariance = (begun - mean).T @ (begun - mean) / len(begun)
+    for t in range(len(begun), len(indices)):
         # Of t samples and one more: t/(t+1) times their covariance, and t/(t+1)² uu' of u = z − z̄.
         rest, share = t / (t + 1) * covariance - target, t / (t + 1) ** 2
         apart = coordinates - mean
@@ -82,7 +86,7 @@ def match_covariance(
         covariance = rest + target + share * np.outer(apart[index], apart[index])
         mean += apart[index] / (t + 1)
         outside[index] = False
-    return Choice(indices, float(np.linalg.norm(covariance - target)))
+    return Choice(indices[kept:], float(np.linalg.norm(covariance - target)))
 
 
 def principal_coordinates(rows: Floats, rank: int) -> Floats:

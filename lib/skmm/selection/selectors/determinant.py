@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import NDArray
 
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.inputs import check_positive
@@ -24,6 +25,7 @@ _LEAST_RIDGE = 1e-6
     cost="N n r + N n²",
     reference="Chen, Zhang and Zhou (2018), NeurIPS, arXiv 1709.05135 (k-DPP MAP)",
     nested=True,
+    keeps=True,
 )
 def span_greedily(
     pool: Pool,
@@ -48,7 +50,7 @@ def span_greedily(
     Args:
         pool: The pool.
         n: Budget.
-        rng: Draws the first sample.
+        rng: Draws the first sample, if none is kept.
         metric: What rows are compared in, see `measured`.
         sigma: Width of the kernel in that metric, see `measured`.
         ridge: :math:`\lambda`, at least 1e-6, in units of a sample's own similarity, which is 1.
@@ -57,14 +59,32 @@ def span_greedily(
     if ridge < _LEAST_RIDGE:
         raise ValueError(f"ridge must be at least {_LEAST_RIDGE:g}, got {ridge!r}; 0.01 is usual")
     kernel = GaussianKernel(measured(pool.features, metric), sigma, hold=False)
-    factor = np.zeros((kernel.N, n))  # its first `known` columns are right
+    kept, count = len(pool.kept), len(pool.kept) + n
+    factor = np.zeros((kernel.N, count))  # its first `known` columns are right
     known = np.zeros(kernel.N, dtype=np.intp)
     variances = np.full(kernel.N, 1.0 + ridge)  # of the known columns: bounds on the present ones
-    triangle = np.zeros((n, n))
-    indices = np.empty(n, dtype=np.intp)
-    indices[0] = rng.integers(kernel.N)
-    for k in range(n):
-        while k > 0:
+    triangle = np.zeros((count, count))
+    indices = np.empty(count, dtype=np.intp)
+    indices[:kept] = pool.kept
+    if not kept:
+        indices[0] = rng.integers(kernel.N)
+
+    def renew(stale: NDArray[np.intp], k: int) -> None:
+        """Computes the variances of a few samples, given the first ``k`` taken."""
+        since = int(known[stale].min())
+        new = slice(since, k)
+        left = kernel.block(stale, indices[new])
+        left -= factor[stale, :since] @ triangle[new, :since].T
+        factor[stale, new] = scipy.linalg.solve_triangular(
+            triangle[new, new], left.T, lower=True, check_finite=False
+        ).T
+        variances[stale] = 1.0 + ridge - np.sum(factor[stale, :k] ** 2, axis=1)
+        known[stale] = k
+
+    for k in range(count):
+        if 0 < k < kept:
+            renew(indices[k : k + 1], k)
+        while k >= max(kept, 1):
             least = np.where(known == k, variances, -np.inf).max() - TIE
             stale = np.flatnonzero((known < k) & (variances >= least))
             if len(stale) == 0:
@@ -72,16 +92,8 @@ def span_greedily(
                 break
             if len(stale) > _BATCH:
                 stale = stale[np.argpartition(-variances[stale], _BATCH)[:_BATCH]]
-            since = int(known[stale].min())
-            new = slice(since, k)
-            left = kernel.block(stale, indices[new])
-            left -= factor[stale, :since] @ triangle[new, :since].T
-            factor[stale, new] = scipy.linalg.solve_triangular(
-                triangle[new, new], left.T, lower=True, check_finite=False
-            ).T
-            variances[stale] = 1.0 + ridge - np.sum(factor[stale, :k] ** 2, axis=1)
-            known[stale] = k
+            renew(stale, k)
         taken = indices[k]
         triangle[k, :k], triangle[k, k] = factor[taken, :k], np.sqrt(variances[taken])
-        variances[taken], known[taken] = -np.inf, n
-    return Choice(indices)
+        variances[taken], known[taken] = -np.inf, count
+    return Choice(indices[kept:])

@@ -37,6 +37,7 @@ def _error_norms(
     cost="N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
     nested=True,
+    keeps=True,
 )
 def take_largest_errors(
     pool: Pool,
@@ -55,7 +56,7 @@ def take_largest_errors(
     certain model has right are, some are drawn at random.
     """
     errors, rounding = _error_norms(early_probabilities, labels, pool.N)
-    return Choice(largest(errors, n, tolerance=rounding, rng=rng))
+    return Choice(largest(errors, n, tolerance=rounding, rng=rng, outside=pool.outside()))
 
 
 @selector(
@@ -65,6 +66,7 @@ def take_largest_errors(
     cost="N r + N C T",
     reference="Paul et al. (2021), arXiv 2107.07075",
     nested=True,
+    keeps=True,
 )
 def take_largest_gradients(
     pool: Pool,
@@ -86,7 +88,7 @@ def take_largest_gradients(
     errors, rounding = _error_norms(early_probabilities, labels, pool.N)
     norms = np.sqrt(LinearKernel(pool.features).energies)
     rounding = (rounding + rounding_share(pool.features.shape[1])) * norms.max()
-    return Choice(largest(norms * errors, n, tolerance=rounding, rng=rng))
+    return Choice(largest(norms * errors, n, tolerance=rounding, rng=rng, outside=pool.outside()))
 
 
 @selector(
@@ -96,6 +98,7 @@ def take_largest_gradients(
     cost="N T + N log N",
     reference="Toneva et al. (2019), arXiv 1812.05159",
     nested=True,
+    keeps=True,
 )
 def take_most_forgotten(
     pool: Pool, n: int, *, rng: np.random.Generator, correctness: ArrayLike | None = None
@@ -111,4 +114,4 @@ def take_most_forgotten(
     right = require_correctness(correctness, pool.N)
     forgotten = np.count_nonzero(right[:-1] & ~right[1:], axis=0)
     forgotten[~right.any(axis=0)] = len(right)
-    return Choice(largest(forgotten, n, tolerance=0.0, rng=rng))
+    return Choice(largest(forgotten, n, tolerance=0.0, rng=rng, outside=pool.outside()))

@@ -15,6 +15,7 @@ from skmm.selection.selectors.metrics import measured
     label="Kernel herding",
     deterministic=True,
     nested=True,
+    keeps=True,
     cost="N² r",
     reference="Chen, Welling and Smola (2010), UAI, arXiv 1203.3472",
 )
@@ -43,11 +44,14 @@ def herd_in_kernel(
     """
     kernel = GaussianKernel(measured(pool.features, metric), sigma)
     density = kernel.sums() / kernel.N
-    to_taken, outside = np.zeros(kernel.N), np.ones(kernel.N, dtype=bool)
-    indices = np.empty(n, dtype=np.intp)
-    for t in range(n):
-        scores = np.where(outside, density - to_taken / (t + 1), -np.inf)
-        index = indices[t] = first_largest(scores)
+    to_taken, outside = np.zeros(kernel.N), pool.outside()
+    kept = len(pool.kept)
+    indices = np.empty(kept + n, dtype=np.intp)
+    indices[:kept] = pool.kept
+    for t in range(len(indices)):
+        if t >= kept:
+            scores = np.where(outside, density - to_taken / (t + 1), -np.inf)
+            indices[t] = first_largest(scores)
+            outside[indices[t]] = False
         to_taken += kernel.rows(indices[t : t + 1])[0]
-        outside[index] = False
-    return Choice(indices)
+    return Choice(indices[kept:])

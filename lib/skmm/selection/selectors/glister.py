@@ -3,7 +3,7 @@ r"""GLISTER: the samples whose gradient step lowers a validation loss most."""
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_integer, check_positive
 from skmm.numerics.ties import rounding_share
@@ -19,6 +19,7 @@ from skmm.selection.selectors.signals import require_labels, require_probabiliti
     needs=("labels", "probabilities"),
     cost="N r C x updates",
     reference="Killamsetty et al. (2021), arXiv 2012.10630",
+    keeps=True,
 )
 def take_best_steps(
     pool: Pool,
@@ -74,7 +75,13 @@ def take_best_steps(
     validation = pool.features[held_out].astype(np.float64)
     # Logits up to a constant a row; where a probability underflows, the class is out of reach.
     logits = np.log(np.maximum(p[held_out], np.finfo(np.float64).tiny))
-    outside = np.ones(N, dtype=bool)
+
+    def step_along(taken: NDArray[np.intp]) -> NDArray[np.float64]:
+        change = pool.features[taken].T.astype(np.float64) @ residuals[taken]
+        return eta * (validation @ change)
+
+    logits -= step_along(pool.kept)
+    outside = pool.outside()
     parts = []
     for part in np.array_split(np.arange(n), min(updates, n)):
         q = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -86,6 +93,5 @@ def take_best_steps(
         chosen = largest(gains, len(part), tolerance=rounding * np.linalg.norm(gradient), rng=rng)
         outside[chosen] = False
         parts.append(chosen)
-        taken = pool.features[chosen].T.astype(np.float64) @ residuals[chosen]
-        logits -= eta * (validation @ taken)
+        logits -= step_along(chosen)
     return Choice(np.concatenate(parts))

@@ -15,25 +15,28 @@ from skmm.selection.selectors.metrics import measured
 Scores = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _herd(rows: NDArray[np.float64], n: int, score: Scores) -> Choice:
+def _herd(pool: Pool, n: int, metric: str, score: Scores) -> Choice:
     r"""Takes the best-scored sample ``n`` times.
 
     ``score`` sees :math:`\langle g_i, w\rangle` and :math:`\|g_i\|^2`, where
     :math:`w = k\mu - \sum_{j \in S} g_j` is what the ``k``-th sample should be.
     """
-    kernel = LinearKernel(rows, columns=n)
+    rows, kept = measured(pool.features, metric), len(pool.kept)
+    kernel = LinearKernel(rows, columns=kept + n)
     to_mean = kernel.times(rows.mean(axis=0))
     to_taken = np.zeros(kernel.N)
-    outside = np.ones(kernel.N, dtype=bool)
-    indices = np.empty(n, dtype=np.intp)
-    for k in range(n):
-        scores = score((k + 1) * to_mean - to_taken, kernel.energies)
-        # Both sums have k + 1 terms, and so many rounding errors.
-        tolerance = (k + 1) * kernel.rounding
-        indices[k] = first_largest(np.where(outside, scores, -np.inf), tolerance)
-        outside[indices[k]] = False
+    outside = pool.outside()
+    indices = np.empty(kept + n, dtype=np.intp)
+    indices[:kept] = pool.kept
+    for k in range(len(indices)):
+        if k >= kept:
+            scores = score((k + 1) * to_mean - to_taken, kernel.energies)
+            # Both sums have k + 1 terms, and so many rounding errors.
+            tolerance = (k + 1) * kernel.rounding
+            indices[k] = first_largest(np.where(outside, scores, -np.inf), tolerance)
+            outside[indices[k]] = False
         to_taken += kernel.column(indices[k])
-    return Choice(indices)
+    return Choice(indices[kept:])
 
 
 @selector(
@@ -43,6 +46,7 @@ def _herd(rows: NDArray[np.float64], n: int, score: Scores) -> Choice:
     cost="N r n",
     reference="Welling (2009), ICML",
     nested=True,
+    keeps=True,
 )
 def herd(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") -> Choice:
     r"""Follows the pool's mean: kernel herding in feature space, without replacement.
@@ -59,7 +63,7 @@ def herd(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") 
         rng: Not used.
         metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return _herd(measured(pool.features, metric), n, lambda alignment, energies: alignment)
+    return _herd(pool, n, metric, lambda alignment, energies: alignment)
 
 
 @selector(
@@ -69,6 +73,7 @@ def herd(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "unit") 
     cost="N r n",
     reference="DeepCore, Guo et al. (2022), arXiv 2204.08499, as coded",
     nested=True,
+    keeps=True,
 )
 def herd_farthest(pool: Pool, n: int, *, rng: np.random.Generator, metric: str = "raw") -> Choice:
     r"""Takes the sample farthest from the one that herding wants: the public baseline's slip.
@@ -85,5 +90,4 @@ def herd_farthest(pool: Pool, n: int, *, rng: np.random.Generator, metric: str =
         rng: Not used.
         metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    rows = measured(pool.features, metric)
-    return _herd(rows, n, lambda alignment, energies: energies - 2.0 * alignment)
+    return _herd(pool, n, metric, lambda alignment, energies: energies - 2.0 * alignment)

@@ -101,12 +101,18 @@ def ridge_leverage_scores(pool: Pool, rank: int | None = None, metric: str = "ra
     return _scores(pool, metric, weigh)
 
 
+def _draw(pool: Pool, scores: Floats, n: int, rng: np.random.Generator) -> Choice:
+    drawn = round_by_sampling(scores, pool.N, rng=rng)
+    return Choice(drawn[pool.outside()[drawn]][:n])
+
+
 @selector(
     "leverage",
     label="T-leverage",
     cost="N r min(N, r)",
     reference="Mahoney and Drineas (2009), PNAS 106; truncated",
     nested=True,
+    keeps=True,
 )
 def sample_by_leverage(
     pool: Pool,
@@ -131,7 +137,7 @@ def sample_by_leverage(
             :math:`\sigma` as the k-th are kept with it.
         metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return Choice(round_by_sampling(leverage_scores(pool, rank, metric), n, rng=rng))
+    return _draw(pool, leverage_scores(pool, rank, metric), n, rng)
 
 
 @selector(
@@ -140,6 +146,7 @@ def sample_by_leverage(
     cost="N r min(N, r)",
     reference="Cohen, Musco and Musco (2017), arXiv 1511.07263",
     nested=True,
+    keeps=True,
 )
 def sample_by_ridge_leverage(
     pool: Pool,
@@ -166,4 +173,4 @@ def sample_by_ridge_leverage(
         rank: :math:`k`, the pool's intrinsic dimension unless told.
         metric: What rows :math:`g_i` are taken as, see `measured`.
     """
-    return Choice(round_by_sampling(ridge_leverage_scores(pool, rank, metric), n, rng=rng))
+    return _draw(pool, ridge_leverage_scores(pool, rank, metric), n, rng)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.criteria import Coverage
+from skmm.numerics.blocks import blocks
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.similarity import Similarity
 from skmm.numerics.ties import TIE, first_largest
@@ -17,13 +18,20 @@ _BATCH = 16
 """Candidates whose gain is computed at once."""
 
 
-def cover_greedily(kernel: Similarity, n: int) -> NDArray[np.intp]:
+def cover_greedily(
+    kernel: Similarity, n: int, *, kept: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
     r"""Takes n times the sample that adds most to :math:`\sum_j \max_{i \in S} k(i, j)`.
 
     Gains only fall as the subset grows: those computed before bound the present ones, and only
     samples whose bound exceeds the best gain known are computed anew (lazy greedy, exact). Two
     samples that nothing but each other is near to gain the same: of equal gains the sample wins
     that is more similar to the pool, and of those that are equal in this, too, the first.
+
+    Args:
+        kernel: Similarities.
+        n: How many to take.
+        kept: Samples that are taken already; none unless told.
 
     Returns:
         Indices in the order taken, shape ``[n]``.
@@ -32,6 +40,10 @@ def cover_greedily(kernel: Similarity, n: int) -> NDArray[np.intp]:
     bounds = density.copy()
     tolerance = TIE * kernel.N
     outside, exact = np.ones((2, kernel.N), dtype=bool)
+    if kept is not None and len(kept):
+        for cut in blocks(len(kept), kernel.N):
+            np.maximum(best, kernel.rows(kept[cut]).max(axis=0), out=best)
+        outside[kept], exact[:] = False, False
     indices = np.empty(n, dtype=np.intp)
     for k in range(n):
         while True:
@@ -55,6 +67,7 @@ def cover_greedily(kernel: Similarity, n: int) -> NDArray[np.intp]:
     "max_herding",
     label="MaxHerding",
     deterministic=True,
+    keeps=True,
     nested=True,
     cost="N² r",
     reference="Bae, Noh and Sutherland (2024), ECCV, arXiv 2407.12212",
@@ -84,13 +97,15 @@ def herd_maxima(
         metric: What rows are compared in, see `measured`.
         sigma: Width of the kernel in that metric, see `measured`.
     """
-    return Choice(cover_greedily(GaussianKernel(measured(pool.features, metric), sigma), n))
+    kernel = GaussianKernel(measured(pool.features, metric), sigma)
+    return Choice(cover_greedily(kernel, n, kept=pool.kept))
 
 
 @selector(
     "k_medoids",
     label="Kernel k-medoids",
     deterministic=True,
+    keeps=True,
     cost="N² r x passes",
     reference="Kaufman and Rousseeuw (1990), PAM; Schubert and Rousseeuw (2021), arXiv 2008.05171",
 )
@@ -120,9 +135,11 @@ def exchange_medoids(
         sigma: Width of the kernel in that metric, see `measured`.
     """
     kernel = GaussianKernel(measured(pool.features, metric), sigma)
-    coverage = Coverage.of(kernel, n)
-    end = exchange(coverage, cover_greedily(kernel, n))
-    losses = coverage.single_changes()[0][end.indices]
+    coverage = Coverage.of(kernel, len(pool.kept) + n)
+    start = np.concatenate([pool.kept, cover_greedily(kernel, n, kept=pool.kept)])
+    end = exchange(coverage, start, fixed=pool.kept)
+    new = np.setdiff1d(end.indices, pool.kept)
+    losses = coverage.single_changes()[0][new]
     # Rounded, so that of equal losses the first in the pool comes first.
     order = np.argsort(-np.round(losses, 9), kind="stable")
-    return Choice(end.indices[order], end.value)
+    return Choice(new[order], end.value)

@@ -53,6 +53,7 @@ DESIGN_GAP = 1e-2
     label="SkMM",
     cost="N r m + N m n; N² m where the pool has no low dimension",
     reference="Dong et al. (2024), arXiv 2407.06120",
+    keeps=True,
 )
 def match(
     pool: Pool,
@@ -93,7 +94,8 @@ def match(
 
     ``full``, ``fourth``, ``combined`` and ``diagonal`` start from a random subset; pools with
     ``N n`` below 32,768 from several, up to 32, of which the best end counts. Rows of zeros carry
-    nothing: none is chosen while others are left.
+    nothing: none is chosen while others are left. Samples kept are part of the subset, and n counts
+    them in all of this, but none of them is swapped.
 
     Args:
         pool: The pool.
@@ -123,12 +125,13 @@ def match(
         raise ValueError(f"mean must be True or False, got {mean!r}")
     filled = np.flatnonzero(pool.sketched.any(axis=1))
     if len(filled) == 0:  # there is nothing to match
-        return Choice(rng.choice(pool.N, n, replace=False))
+        return Choice(rng.choice(pool.others, n, replace=False))
     if len(filled) < pool.N:
         knobs = {"criterion": criterion, "metric": metric, "mean": mean, "slack": slack}
         knobs |= {"sigma": sigma, "weight": weight}
         return _match_filled(pool, filled, n, rng=rng, **knobs)
-    k = _dimension(pool.spectrum, n)
+    count = len(pool.kept) + n
+    k = _dimension(pool.spectrum, count)
     if criterion == "auto":
         criterion = "v-optimal" if k else "balanced"
     if metric is None:
@@ -136,58 +139,78 @@ def match(
     measured = _Measured.of(pool, metric)
     settings = f"criterion {criterion}, metric {metric}"
     if criterion == "v-optimal":
-        whitened = measured.whitened(k if metric == "raw" and k else measured.few(n))
-        return _match_by_design(whitened, n, rng=rng, settings=settings)
+        whitened = measured.whitened(k if metric == "raw" and k else measured.few(count))
+        return _match_by_design(pool, whitened, n, rng=rng, settings=settings)
     if criterion == "balanced":
         knobs = {"sigma": sigma, "weight": weight}
-        return _match_and_cover(measured.rows, n, rng=rng, settings=settings, **knobs)
-    lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
-    best = _best_exchange(lowered, pool.N, n, rng)
-    return Choice(best.indices, best.value, settings=settings)
+        return _match_and_cover(pool, measured.rows, n, rng=rng, settings=settings, **knobs)
+    lowered = _criterion(criterion, measured, count, slack=slack, mean=mean)
+    best = _best_exchange(lowered, pool, n, rng)
+    return Choice(np.setdiff1d(best.indices, pool.kept), best.value, settings=settings)
 
 
 def _match_filled(
     pool: Pool, filled: NDArray[np.intp], n: int, *, rng: np.random.Generator, **knobs: Any
 ) -> Choice:
     """Matches the rows ``filled`` alone; the others, all zero, come last, in the pool's order."""
-    part = Pool(pool.sketched[filled], pool.m, pool.sketch, pool.rng)
-    chosen = match(part, min(n, len(filled)), rng=rng, **knobs)
-    zeros = np.setdiff1d(np.arange(pool.N), filled)[: n - len(chosen.indices)]
-    return replace(chosen, indices=np.concatenate([filled[chosen.indices], zeros]))
+    kept, zeros = np.flatnonzero(np.isin(filled, pool.kept)), np.setdiff1d(pool.others, filled)
+    some = min(n, len(filled) - len(kept))
+    if some == 0:
+        return Choice(zeros[:n])
+    part = Pool(pool.sketched[filled], pool.m, pool.sketch, pool.rng, kept)
+    chosen = match(part, some, rng=rng, **knobs)
+    return replace(chosen, indices=np.concatenate([filled[chosen.indices], zeros[: n - some]]))
 
 
 def _match_by_design(
-    whitened: NDArray[np.float64], n: int, *, rng: np.random.Generator, settings: str
+    pool: Pool,
+    whitened: NDArray[np.float64],
+    n: int,
+    *,
+    rng: np.random.Generator,
+    settings: str,
 ) -> Choice:
     """Descends on V-optimality from the relaxed design, whose bound is the yardstick."""
     N, k = whitened.shape
-    if n < k:  # equal directions, of which none comes first: no design spans them all
-        best = _best_exchange(VOptimality(whitened, n), N, n, rng)
-        return Choice(best.indices, best.value, settings=settings)
-    design = bound_v_optimality(whitened, n, tolerance=DESIGN_GAP)
-    best = exchange(VOptimality(whitened, n), round_to_top(design.s, n))
+    count, others = len(pool.kept) + n, pool.others
+    criterion = VOptimality(whitened, count)
+    if count < k:  # equal directions, of which none comes first: no design spans them all
+        best = _best_exchange(criterion, pool, n, rng)
+        new = np.setdiff1d(best.indices, pool.kept)
+        return Choice(new, best.value, settings=settings)
+    design = bound_v_optimality(whitened, count, tolerance=DESIGN_GAP)
+    start = np.concatenate([pool.kept, others[round_to_top(design.s[others], n)]])
+    best = exchange(criterion, start, fixed=pool.kept)
     chosen = np.zeros(N)
-    chosen[best.indices] = 1.0 / n
-    return Choice(best.indices, v_optimality(whitened, chosen), design.lower_bound, settings)
+    chosen[best.indices] = 1.0 / count
+    new = np.setdiff1d(best.indices, pool.kept)
+    return Choice(new, v_optimality(whitened, chosen), design.lower_bound, settings)
 
 
 def _match_and_cover(
-    rows: NDArray[np.float64], n: int, *, rng: np.random.Generator, settings: str, **knobs: Any
+    pool: Pool,
+    rows: NDArray[np.float64],
+    n: int,
+    *,
+    rng: np.random.Generator,
+    settings: str,
+    **knobs: Any,
 ) -> Choice:
     """Descends on the balance of coverage and the fourth moment, among the rows it looks at."""
-    looked_at = balance_candidates(len(rows), n, rng)
+    looked_at, kept = balance_candidates(pool, n, rng), pool.kept
     if looked_at is not None:
         settings += f", among {len(looked_at)} of {len(rows)} samples"
-        rows = rows[looked_at]
-    balance = Balance.of(rows, n, **knobs)
+        rows, kept = rows[looked_at], np.searchsorted(looked_at, kept)
+    balance = Balance.of(rows, n, kept=kept, **knobs)
     indices, regret = balance.descend()
     settings += f", weight of the fourth moment {balance.weight:.3g}"
     return Choice(indices if looked_at is None else looked_at[indices], regret, settings=settings)
 
 
-def _best_exchange(criterion: Criterion, N: int, n: int, rng: np.random.Generator) -> Exchange:
-    starts = max(1, min(_MOST_STARTS, _SMALL_POOL // (N * n)))
-    ends = [exchange(criterion, rng.choice(N, n, replace=False)) for _ in range(starts)]
+def _best_exchange(criterion: Criterion, pool: Pool, n: int, rng: np.random.Generator) -> Exchange:
+    number = max(1, min(_MOST_STARTS, _SMALL_POOL // (pool.N * n)))
+    starts = [rng.choice(pool.others, n, replace=False) for _ in range(number)]
+    ends = [exchange(criterion, np.append(pool.kept, s), fixed=pool.kept) for s in starts]
     return ends[first_least(np.array([end.value for end in ends]))]
 
 

@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 
 
 def largest(
-    scores: NDArray[np.float64], n: int, *, tolerance: float, rng: np.random.Generator
+    scores: NDArray[np.float64],
+    n: int,
+    *,
+    tolerance: float,
+    rng: np.random.Generator,
+    outside: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
     """Returns the ``n`` samples of the largest scores, equal ones in random order.
 
@@ -17,9 +22,10 @@ def largest(
 
     Args:
         scores: Shape ``[N]``; infinite ones are equal.
-        n: How many, in ``0..N``.
+        n: How many, in ``0..N``, of those that may be taken.
         tolerance: Size of a rounding error of the scores.
         rng: Draws the order of equals; it advances by ``N`` numbers whatever the scores.
+        outside: Which samples may be taken, shape ``[N]``; all unless told.
 
     Returns:
         Indices, largest score first, shape ``[n]``.
@@ -29,4 +35,5 @@ def largest(
         steps = scores[order[:-1]] - scores[order[1:]] > tolerance
     ranks = np.empty(len(scores), dtype=np.intp)
     ranks[order] = np.concatenate([[0], np.cumsum(steps)])
-    return np.lexsort((rng.random(len(scores)), ranks))[:n]
+    best = np.lexsort((rng.random(len(scores)), ranks))
+    return best[:n] if outside is None else best[outside[best]][:n]

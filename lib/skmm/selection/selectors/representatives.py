@@ -15,6 +15,7 @@ from skmm.selection.selectors.metrics import measured
     label="Facility location",
     deterministic=True,
     nested=True,
+    keeps=True,
     cost="N² r",
     reference="Mirzasoleiman et al. (2020), arXiv 1906.01827 (CRAIG)",
 )
@@ -37,4 +38,5 @@ def locate_facilities(
         rng: Not used.
         metric: What rows are compared in, see `measured`.
     """
-    return Choice(cover_greedily(Nearness(measured(pool.features, metric)), n))
+    kernel = Nearness(measured(pool.features, metric))
+    return Choice(cover_greedily(kernel, n, kept=pool.kept))

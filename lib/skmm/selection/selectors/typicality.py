@@ -25,6 +25,7 @@ _SMALL = 5
     label="TypiClust",
     cost="N r min(n, cap) x steps",
     reference="Hacohen, Dekel and Weinshall (2022), ICML, arXiv 2202.02794",
+    keeps=True,
 )
 def take_most_typical(
     pool: Pool,
@@ -42,7 +43,8 @@ def take_most_typical(
     with :math:`K_i` the nearest of the samples left in the cluster, ``neighbours`` of them, at most
     half as many as there are. The clusters, ``min(n, cap)`` by k-means, take turns, those of more
     samples first; when n exceeds their number, the turns go round. Clusters of at most five samples
-    come when the others are empty. Beside k-means, a round costs the sum over clusters of their
+    come when the others are empty. Samples kept make for as many clusters more,
+    and took a turn of theirs each. Beside k-means, a round costs the sum over clusters of their
     squared size, times r; no more than a block of distances is held.
 
     Distances are squared, as in the published code; in the paper's formula they are not. K-means is
@@ -60,7 +62,8 @@ def take_most_typical(
     check_integer(cap, "cap", low=1, hint="500 is the reference's")
     check_integer(neighbours, "neighbours", low=1, hint="20 is the reference's")
     kernel = LinearKernel(measured(pool.features, metric))
-    cells = lloyd(kernel, min(n, cap), rng=rng)[1]
+    cells = lloyd(kernel, min(len(pool.kept) + n, cap), rng=rng)[1]
+    outside = pool.outside()
     clusters = [np.flatnonzero(cells == cell) for cell in range(cells.max() + 1)]
     clusters.sort(key=len, reverse=True)
     indices: list[int] = []
@@ -68,17 +71,21 @@ def take_most_typical(
         [cluster for cluster in clusters if len(cluster) > _SMALL],
         [cluster for cluster in clusters if 0 < len(cluster) <= _SMALL],
     ):
-        while turn and len(indices) < n:
-            for k in range(min(len(turn), n - len(indices))):
-                scattered = neighbour_distances(kernel.rows[turn[k]], neighbours)
+        left = [cluster[outside[cluster]] for cluster in turn]
+        turns = [len(cluster) - len(rest) for cluster, rest in zip(turn, left, strict=True)]
+        lap = 0
+        while any(map(len, left)) and len(indices) < n:
+            due = [k for k in range(len(left)) if len(left[k]) and turns[k] <= lap]
+            for k in due[: n - len(indices)]:
+                scattered = neighbour_distances(kernel.rows[left[k]], neighbours)
                 typical = first_least(scattered)
-                indices.append(int(turn[k][typical]))
-                turn[k] = np.delete(turn[k], typical)
-            turn = [cluster for cluster in turn if len(cluster)]
+                indices.append(int(left[k][typical]))
+                left[k] = np.delete(left[k], typical)
+            lap += 1
     return Choice(np.array(indices, dtype=np.intp))
 
 
-def neighbour_distances(rows: Floats, neighbours: int) -> Floats:
+def neighbour_distances(rows: NDArray[np.floating], neighbours: int) -> Floats:
     """Returns the mean squared distance of each row to its nearest others, shape ``[size]``.
 
     As many of them as ``neighbours``, at most half of the rows; 0 for a row that is alone.

@@ -22,10 +22,16 @@ _SURVEY = "Settles (2009), Active learning literature survey"
 
 
 def _take(
-    scores: NDArray[np.float64], n: int, *, terms: int = 1, rng: np.random.Generator
+    pool: Pool,
+    scores: NDArray[np.float64],
+    n: int,
+    *,
+    terms: int = 1,
+    rng: np.random.Generator,
 ) -> Choice:
     """Takes the largest scores of probabilities; those of certain predictions are often equal."""
-    return Choice(largest(scores, n, tolerance=rounding_share(terms), rng=rng))
+    tolerance = rounding_share(terms)
+    return Choice(largest(scores, n, tolerance=tolerance, rng=rng, outside=pool.outside()))
 
 
 @selector(
@@ -35,6 +41,7 @@ def _take(
     cost="N C + N log N",
     reference=_SURVEY,
     nested=True,
+    keeps=True,
 )
 def take_highest_entropy(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
@@ -47,7 +54,7 @@ def take_highest_entropy(
     equal samples, as those of a certain model are, some are drawn at random.
     """
     p = require_probabilities(probabilities, pool.N)
-    return _take(scipy.special.entr(p).sum(axis=1), n, terms=p.shape[1], rng=rng)
+    return _take(pool, scipy.special.entr(p).sum(axis=1), n, terms=p.shape[1], rng=rng)
 
 
 @selector(
@@ -57,6 +64,7 @@ def take_highest_entropy(
     cost="N C + N log N",
     reference=_SURVEY,
     nested=True,
+    keeps=True,
 )
 def take_smallest_margin(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
@@ -70,7 +78,7 @@ def take_smallest_margin(
     """
     p = require_probabilities(probabilities, pool.N)
     top = np.partition(p, -2, axis=1)[:, -2:]
-    return _take(top[:, 0] - top[:, 1], n, rng=rng)
+    return _take(pool, top[:, 0] - top[:, 1], n, rng=rng)
 
 
 @selector(
@@ -80,6 +88,7 @@ def take_smallest_margin(
     cost="N C + N log N",
     reference=_SURVEY,
     nested=True,
+    keeps=True,
 )
 def take_least_confident(
     pool: Pool, n: int, *, rng: np.random.Generator, probabilities: ArrayLike | None = None
@@ -91,7 +100,7 @@ def take_least_confident(
     ``probabilities`` ``[N, C]`` are a trained model's; features are not looked at. Of
     equal samples, as those of a certain model are, some are drawn at random.
     """
-    return _take(-require_probabilities(probabilities, pool.N).max(axis=1), n, rng=rng)
+    return _take(pool, -require_probabilities(probabilities, pool.N).max(axis=1), n, rng=rng)
 
 
 @selector(
@@ -101,6 +110,7 @@ def take_least_confident(
     cost="N C + C² d",
     reference="Ducoffe and Precioso (2018), arXiv 1802.09841",
     nested=True,
+    keeps=True,
 )
 def take_nearest_boundary(
     pool: Pool,
@@ -135,4 +145,5 @@ def take_nearest_boundary(
     distance = np.divide(gap, across, out=np.full_like(gap, np.inf), where=across > 0)
     # Logits cancel in the gap, and a short distance of classes magnifies what is left.
     error = rounding_share(1) * np.abs(f).max() / across[across > 0].min(initial=np.inf)
-    return Choice(largest(-distance.min(axis=1), n, tolerance=error, rng=rng))
+    scores = -distance.min(axis=1)
+    return Choice(largest(scores, n, tolerance=error, rng=rng, outside=pool.outside()))

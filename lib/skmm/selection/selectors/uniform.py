@@ -9,10 +9,10 @@ from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.signals import require_labels
 
 
-@selector("uniform", label="Uniform", cost="N", reference="-")
+@selector("uniform", label="Uniform", cost="N", reference="-", keeps=True)
 def choose_uniformly(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     """Samples uniformly without replacement."""
-    return Choice(rng.choice(pool.N, n, replace=False))
+    return Choice(rng.choice(pool.others, n, replace=False))
 
 
 @selector(
@@ -22,6 +22,7 @@ def choose_uniformly(pool: Pool, n: int, *, rng: np.random.Generator) -> Choice:
     reference="-",
     needs=("labels",),
     nested=True,
+    keeps=True,
 )
 def choose_by_class(
     pool: Pool, n: int, *, rng: np.random.Generator, labels: ArrayLike | None = None
@@ -29,12 +30,15 @@ def choose_by_class(
     """Samples uniformly within classes, as many from each as the class sizes allow.
 
     Classes are dealt one sample at a time until they are used up; which of them get one more when
-    ``n`` does not divide evenly is random. ``labels`` ``[N]`` are those of the whole pool.
+    ``n`` does not divide evenly is random. ``labels`` ``[N]`` are those of the whole pool. Samples
+    kept were dealt before.
     """
     labels = require_labels(labels, pool.N)
-    shuffled = rng.permutation(pool.N)
+    shuffled, outside = rng.permutation(pool.N), pool.outside()
+    shuffled = shuffled[np.argsort(outside[shuffled], kind="stable")]
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
     deal = np.arange(pool.N) - np.repeat(starts, sizes)
     turn = np.repeat(rng.permutation(len(sizes)), sizes)
-    return Choice(by_class[np.lexsort((turn, deal))[:n]])
+    dealt = by_class[np.lexsort((turn, deal))]
+    return Choice(dealt[outside[dealt]][:n])

@@ -22,7 +22,7 @@ class UsageError(CommandError):
 def one_sentence(error: BaseException) -> str:
     """Returns what an error says on one line, without the full stop."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.removesuffix(".")
+    return text if text.endswith("..") else text.removesuffix(".")
 
 
 def reason(error: BaseException) -> str:

@@ -107,8 +107,11 @@ class Judge:
 
     @cached_property
     def clusters(self) -> NDArray[np.intp]:
-        """The cluster of each sample, ``[N]``, the largest cluster first: k-means on unit rows."""
-        count = min(_GROUPS, max(1, self.N // 4))
+        """The cluster of each sample, ``[N]``, the largest cluster first: k-means on unit rows.
+
+        As many as directions matter, for so many groups as these can be told apart, up to 24.
+        """
+        count = int(np.clip(self.dimension, 1, min(_GROUPS, max(1, self.N // 4))))
         basis = self.view.spectrum.eigenvectors[:, :_COORDINATES]
         learnt = np.sort(self._rng.choice(self.N, min(_LEARNT, self.N), replace=False))
         with warnings.catch_warnings():  # clusters that still move a little serve as well

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
-from tqdm import tqdm
+_PATIENCE, _BEAT, _LOG_BEAT = 2.0, 0.5, 10.0
+"""Seconds before anything is shown; between two looks at a terminal, and two lines of a log."""
 
-_PATIENCE, _BEAT = 2.0, 0.5
-"""Seconds before anything is shown, and between two looks at the clock."""
-
-_FORMAT = "{desc} |{bar:24}| {elapsed} so far, about {remaining} left"
+_CELLS = 24
+"""Width of the bar."""
 
 
 class Progress:
@@ -33,10 +33,11 @@ class Progress:
 
     @contextmanager
     def step(self, what: str, seconds: float) -> Iterator[None]:
-        """Shows a bar with the time left while the block runs, once it has run two seconds.
+        """Shows the time left while the block runs, once it has run two seconds.
 
         Nobody knows how many swaps a descent will take: the bar follows the clock against a
-        forecast, and waits just before its end where the forecast was short.
+        forecast, and says so where the forecast was short. In a terminal it is one line that
+        changes and goes; in a log, a line every ten seconds.
 
         Args:
             what: What the block does.
@@ -46,7 +47,7 @@ class Progress:
             yield
             return
         done = threading.Event()
-        watch = threading.Thread(target=_watch, args=(what, seconds, done), daemon=True)
+        watch = threading.Thread(target=_watch, args=(what, seconds, done, sys.stderr), daemon=True)
         watch.start()
         try:
             yield
@@ -55,19 +56,32 @@ class Progress:
             watch.join()
 
 
-def _watch(what: str, seconds: float, done: threading.Event) -> None:
+def _watch(what: str, seconds: float, done: threading.Event, stream: TextIO) -> None:
     begin = time.perf_counter()
-    if done.wait(_PATIENCE):
-        return
-    total = max(seconds, 1.5 * _PATIENCE)
-    with tqdm(total=total, desc=f"skmm: {what}", bar_format=_FORMAT, leave=False) as bar:
-        bar.start_t = bar.last_print_t = bar.start_t - (time.perf_counter() - begin)
-        while True:
-            elapsed = time.perf_counter() - begin
-            if elapsed > 0.95 * total:  # the forecast was short: by how much nobody knows
-                total = elapsed / 0.95
-                bar.total = total
-            bar.n = elapsed
-            bar.refresh()
-            if done.wait(_BEAT):
-                return
+    wait = _PATIENCE
+    terminal = stream.isatty()
+    while not done.wait(wait):
+        line = _line(what, time.perf_counter() - begin, seconds)
+        stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
+        stream.flush()
+        wait = _BEAT if terminal else _LOG_BEAT
+    if terminal:
+        stream.write("\r\x1b[K")
+        stream.flush()
+
+
+def _line(what: str, elapsed: float, seconds: float) -> str:
+    """Returns what is shown after ``elapsed`` of ``seconds`` foreseen."""
+    share = min(elapsed / max(seconds, 1e-9), 0.97)
+    bar = "#" * int(share * _CELLS)
+    left = (
+        f"about {_clock(seconds - elapsed)} left" if elapsed < seconds else "longer than foreseen"
+    )
+    return f"skmm: {what} [{bar:<{_CELLS}}] {_clock(elapsed)} so far, {left}"
+
+
+def _clock(seconds: float) -> str:
+    """Returns a time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -35,10 +35,10 @@ class Outputs:
         Raises:
             CommandError: something is there, or nothing can be put there.
         """
-        final = Path(os.path.realpath(path))
-        if final in self._places:
-            raise UsageError(f"two outputs have the same name {path}")
         try:
+            final = Path(os.path.realpath(path))
+            if final in self._places:
+                raise UsageError(f"two outputs are the same file {path}")
             there = final.stat() if final.exists() else None
             if there is not None and not stat.S_ISREG(there.st_mode):
                 raise CommandError(f"{path} is there and no plain file; choose another name")

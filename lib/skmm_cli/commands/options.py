@@ -17,10 +17,18 @@ from skmm_cli.knobs import of_part, parse_knobs, read_needs
 from skmm_cli.progress import Progress
 from skmm_cli.reading.pool import PoolFile, read_pool
 
+
+def _whole(_, tokens) -> int:
+    """Reads a whole number as it is written: 1.5 is none, nor is 1e3."""
+    return int(tokens[0].value)
+
+
 Pool = Annotated[Path, Parameter(
     help="Features, one row a sample: .npy, .npz, .csv, .parquet, .arrow, .safetensors or .pt"
 )]  # fmt: skip
-Budget = Annotated[int, Parameter(name=["-n", "--budget"], help="How many samples to choose")]
+Budget = Annotated[int, Parameter(
+    name=["-n", "--budget"], converter=_whole, help="How many samples to choose"
+)]  # fmt: skip
 Force = Annotated[bool, Parameter(negative="", help="Replace outputs that exist")]
 
 
@@ -48,9 +56,10 @@ class Choosing:
     set: Annotated[list[str] | None, Parameter(
         negative="", help="A knob of the method, knob=value; again for another"
     )] = None  # fmt: skip
-    seed: Annotated[int, Parameter(help="Of all that is random")] = 0
+    seed: Annotated[int, Parameter(converter=_whole, help="Of all that is random")] = 0
     sketch_size: Annotated[int | None, Parameter(
-        name=["-m", "--sketch-size"], help="Dimensions to sketch to; unless given, at most 512"
+        name=["-m", "--sketch-size"], converter=_whole,
+        help="Dimensions to sketch to; unless given, at most 512"
     )] = None  # fmt: skip
     sketch: Annotated[str, Parameter(help="Kind of sketch")] = "gaussian"
 

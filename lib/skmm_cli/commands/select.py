@@ -72,10 +72,10 @@ def select(
     with outputs(output, report, force=force) as out:
         pool = reading.read(features, besides.group, besides.labels, *_columns_of(recipe))
         task, recipe = bring(pool, recipe, besides)
-        if pool.source != "all of it":
-            progress.say(f"features of {task.N} samples: {pool.source}")
         with progress.step(f"choosing {n} of {task.N}", forecast(task, recipe, n)):
             chosen = choose(task, n, recipe)
+        if pool.source != "all of it":
+            progress.say(f"features of {task.N} samples: {pool.source}")
         columns = _columns(chosen, task, pool, weights=weights)
         if output is not None:
             out.write(output, encode(columns, output.suffix.lower()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def read_pt(path: Path) -> dict[str, NDArray]:
     with extra("gradients", needed_by="reading .pt"):
         import torch
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own advice is to open it all the same
         raise CommandError(
             f"cannot read {path}: it is broken or holds more than tensors, which could run code"

@@ -13,6 +13,9 @@ from skmm.numerics.inputs import check_pool
 from skmm_cli.errors import CommandError
 from skmm_cli.reading.files import Columns, only_column, read_columns
 
+ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
+"""Suffixes of files of arrays, in which a vector alone is no pool of one feature."""
+
 ID, INDEX = "id", "index"
 """Names of the columns that tell a sample: by its name, or by its row, counted from 0."""
 
@@ -78,6 +81,8 @@ class PoolFile:
                 f"{role} {reference!r} must have one value for each of the {self.N} samples, "
                 f"but has shape {list(values.shape)}"
             )
+        if len(holes := _missing(values)):
+            raise CommandError(f"{role} {reference!r} lacks a value at row {holes[0]}")
         return values
 
     def samples(self, path: Path) -> NDArray[np.intp]:
@@ -140,7 +145,7 @@ def read_pool(
     columns = dict(read_columns(path))
     for name in [*features, *([ident] if ident else [])]:
         if name not in columns:
-            raise CommandError(f"{path} has no column {name!r}, but {_listed(columns)}")
+            raise CommandError(f"{path} has no column {name!r}: it has {_listed(columns)}")
     ident = ident or (ID if ID in columns and ID not in features else None)
     rest = [name for name in columns if name != ident and name not in taken]
     names = list(features) or _features_among(rest, columns, path)
@@ -150,11 +155,16 @@ def read_pool(
     if ids is not None:
         if ids.shape != (len(rows),):
             raise CommandError(f"{path} has {len(rows)} rows, but ids of shape {list(ids.shape)}")
+        if len(holes := _missing(ids)):
+            raise CommandError(f"{path} has no id at row {holes[0]}")
         _places(ids, path)
     return PoolFile(path, rows, ids, others, _listed(names) if names != [""] else "all of it")
 
 
 def _features_among(names: list[str], columns: Columns, path: Path) -> list[str]:
+    """Returns the columns that are features, where nobody said which."""
+    if names == [""]:  # an array without a name is all that there is
+        return names
     matrices = [name for name in names if columns[name].ndim != 1 and _is_numeric(columns[name])]
     if len(matrices) > 1:
         raise CommandError(
@@ -163,9 +173,39 @@ def _features_among(names: list[str], columns: Columns, path: Path) -> list[str]
     if matrices:
         return matrices
     numbers = [name for name in names if _is_numeric(columns[name])]
+    for name in names:
+        if columns[name].dtype == object:
+            _refuse_broken_numbers(name, columns[name], path)
     if not numbers:
-        raise CommandError(f"{path} holds no numbers to take for features, but {_listed(columns)}")
+        raise CommandError(f"{path} holds no numbers to take for features: it has {_listed(names)}")
     return numbers
+
+
+def _refuse_broken_numbers(name: str, column: NDArray, path: Path) -> None:
+    """Refuses a column of numbers, some of which are none: left out, nobody would notice."""
+    bad = [row for row, cell in enumerate(column.tolist()) if not _is_number(cell)]
+    if 0 < len(bad) <= len(column) // 2:
+        raise CommandError(
+            f"{path} has {column[bad[0]]!r} among numbers, at row {bad[0]} of column {name!r}: "
+            "mend it, or name the features by --columns"
+        )
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _missing(values: NDArray) -> NDArray[np.intp]:
+    """Returns where there is no value."""
+    if values.dtype.kind == "f":
+        return np.flatnonzero(np.isnan(values))
+    if values.dtype != object:
+        return np.zeros(0, dtype=np.intp)
+    return np.array([row for row, value in enumerate(values) if value is None], dtype=np.intp)
 
 
 def _is_numeric(array: NDArray) -> bool:
@@ -174,7 +214,7 @@ def _is_numeric(array: NDArray) -> bool:
 
 def _matrix(parts: list[NDArray], names: list[str], path: Path) -> NDArray:
     """Returns the features as one matrix, without a copy if they are one."""
-    if len(parts) == 1 and (parts[0].ndim != 1 or names == [""]):
+    if len(parts) == 1 and (parts[0].ndim != 1 or path.suffix.lower() in ARRAYS):
         return parts[0]
     if wrong := [name for name, part in zip(names, parts, strict=True) if part.ndim != 1]:
         raise CommandError(f"column {wrong[0]!r} of {path} is a matrix: it must be the only one")

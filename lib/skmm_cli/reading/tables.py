@@ -24,6 +24,9 @@ def read_csv(path: Path) -> dict[str, NDArray]:
         path,
         read_options=reader.ReadOptions(autogenerate_column_names=headless),
         parse_options=reader.ParseOptions(delimiter=delimiter),
+        convert_options=reader.ConvertOptions(
+            strings_can_be_null=True, null_values=["", "NaN", "nan"]
+        ),
     )
     return _columns(table, path, names=[f"column {i}" for i in range(len(first))] * headless)
 
@@ -66,7 +69,10 @@ def _columns(table, path: Path, names: list[str] | None = None) -> dict[str, NDA
 
 
 def _array(name: str, column, path: Path) -> NDArray:
-    """Returns one column: numbers ``[N]``, lists of numbers ``[N, d]``, anything else as text."""
+    """Returns one column: numbers ``[N]``, lists of numbers ``[N, d]``, anything else as text.
+
+    A number that is missing is NaN, a text that is missing ``None``.
+    """
     import pyarrow
 
     kind = column.type
@@ -74,10 +80,10 @@ def _array(name: str, column, path: Path) -> NDArray:
         column = pyarrow.concat_arrays(column.chunks)
     if pyarrow.types.is_dictionary(kind):
         return _array(name, column.dictionary_decode(), path)
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise CommandError(f"{path} lacks a value at row {row} of column {name!r}")
     if _is_list(kind):
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            raise CommandError(f"{path} lacks a list at row {row} of column {name!r}")
         values = column.flatten()
         width, rest = divmod(len(values), len(column))
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)

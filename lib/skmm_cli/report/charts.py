@@ -12,8 +12,8 @@ import skmm
 from skmm_cli.judging import Judge
 from skmm_cli.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Drawing, linear
 
-_DIRECTIONS, _DECADES = 64, 8
-"""Directions of the spectrum that are drawn at most, and powers of ten below the largest."""
+_MARKED, _DECADES = 48, 8
+"""Directions at which subsets are marked at most, and powers of ten below the largest drawn."""
 
 _POINTS, _MARKS = 3000, 800
 """Points of the pool and of a subset that a map draws at most."""
@@ -28,8 +28,7 @@ def spectrum_chart(
     r"""Draws the pool's eigenvalues, and :math:`v_j^\top\Sigma_S v_j` of two subsets."""
     spectrum = view.spectrum
     r_bar = spectrum.intrinsic_dimension
-    shown = int(np.clip(2 * r_bar, 8, _DIRECTIONS))
-    shown = min(shown, len(spectrum.eigenvalues))
+    shown = min(max(8, 2 * r_bar if r_bar < 20 else r_bar + 8), len(spectrum.eigenvalues))
     vectors = spectrum.eigenvectors[:, :shown]
     energies = [spectrum.eigenvalues[:shown]]
     energies += [np.mean((view.rows[s] @ vectors) ** 2, axis=0) for s in (subset, uniform)]
@@ -54,15 +53,17 @@ def spectrum_chart(
     for j in sorted({1, *np.linspace(1, shown, 5).round().astype(int).tolist()}):
         chart.text(float(across(j)), HEIGHT - BOTTOM + 17, str(j))
     j = np.arange(1, shown + 1)
-    if r_bar < shown:
+    if r_bar <= shown:
         x = float(across(r_bar + 0.5))
         chart.add(f'<path class="rule" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-        chart.text(x + 5, TOP + 10, f"r\u0304 = {r_bar}", anchor="start", kind="strong")
+        side, anchor = (5, "start") if x < WIDTH / 2 else (-5, "end")
+        chart.text(x + side, TOP + 10, f"r\u0304 = {r_bar}", anchor=anchor, kind="strong")
     chart.line(across(j), up(levels[0]), "pool")
+    marked = np.unique(np.linspace(0, shown - 1, min(shown, _MARKED)).round().astype(int))
     for level, kind, size in ((levels[2], "uniform", 3.0), (levels[1], "chosen", 3.0)):
         who = {"uniform": "uniform draw", "chosen": "subset"}[kind]
-        names = [f"direction {i}: {who}" for i in j]
-        chart.marks(across(j), up(level), kind, names, size=size)
+        names = [f"direction {i}: {who}" for i in j[marked]]
+        chart.marks(across(j[marked]), up(level[marked]), kind, names, size=size)
     chart.frame("direction, the pool's strongest first", "share of energy")
     return chart
 
@@ -88,7 +89,7 @@ class Map:
         self._pool = (rows - self._mean) @ self._axes
         low, high = self._pool.min(axis=0), self._pool.max(axis=0)
         margin = 0.04 * (high - low)
-        self._x = linear(low[0] - margin[0], high[0] + margin[0], LEFT - 18, WIDTH - RIGHT)
+        self._x = linear(low[0] - margin[0], high[0] + margin[0], LEFT - 44, WIDTH - RIGHT)
         self._y = linear(low[1] - margin[1], high[1] + margin[1], HEIGHT - BOTTOM + 12, TOP)
 
     def _thin(self, indices: NDArray[np.intp], most: int) -> NDArray[np.intp]:

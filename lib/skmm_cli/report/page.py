@@ -17,6 +17,11 @@ from skmm_cli.judging import Figures, Judge
 from skmm_cli.reading.pool import PoolFile
 from skmm_cli.report.charts import Map, shares_chart, spectrum_chart
 
+_LABELS = {
+    False: "Labels are looked at by this page, not by the choice.",
+    True: "The choice looks at labels, too.",
+}
+
 _LISTED = 200
 """Samples in the table at most."""
 
@@ -53,9 +58,7 @@ def report_page(
     if task.labels is not None:
         classes, codes = np.unique(task.labels.astype(str), return_inverse=True)
         sections.append(_shares("Classes", codes, classes.tolist(), chosen.labelled, draw,
-                                "Labels are looked at by this page; "
-                                + ("" if "labels" in recipe.knobs else "not ")
-                                + "by the choice."))  # fmt: skip
+                                _LABELS["labels" in recipe.knobs]))  # fmt: skip
     sections += [_spectrum(chosen, draw, judge), _why(task, chosen, recipe, pool), _list(columns)]
     style = files("skmm_cli.report").joinpath("style.css").read_text(encoding="utf-8")
     title = f"{len(chosen.indices):,} of {task.N:,} samples"
@@ -84,18 +87,18 @@ def _head(
     kept = f", beside {len(task.kept):,} labelled already" if len(task.kept) else ""
     total = int(judge.clusters.max()) + 1
     cards = [
-        ("Slack", subset.slack, uniform.slack, "1 is a perfect match of the pool's moments"),
-        ("Variance", subset.variance, uniform.variance,
+        ("Slack", _show, subset.slack, uniform.slack, "1 is a perfect match of the pool's moments"),
+        ("Variance", _show, subset.variance, uniform.variance,
          f"mean price of each of {judge.dimension} directions; risk is about this × k/n × noise"),
-        ("Bias share", subset.bias_share, uniform.bias_share,
+        ("Bias share", _percent, subset.bias_share, uniform.bias_share,
          "energy of the pool in directions that no sample shows"),
-        ("Coverage", subset.coverage, uniform.coverage,
+        ("Coverage", _cosine, subset.coverage, uniform.coverage,
          "mean cosine of a sample to the nearest one chosen"),
     ]  # fmt: skip
     shown = "".join(
-        f'<div class="card"><h3>{name}</h3><div class="value">{_show(mine)}</div>'
-        f'<div class="beside">uniform {_show(theirs)}</div><p>{what}</p></div>'
-        for name, mine, theirs, what in cards
+        f'<div class="card"><h3>{name}</h3><div class="value">{show(mine)}</div>'
+        f'<div class="beside">uniform {show(theirs)}</div><p>{what}</p></div>'
+        for name, show, mine, theirs, what in cards
     )
     reached = (
         f"It has samples of {subset.clusters} of the pool's {total} clusters; "
@@ -111,9 +114,12 @@ def _head(
 
 def _verdict(subset: Figures, uniform: Figures) -> str:
     """Says in a sentence what the subset buys."""
+    covers = f"{_cosine(subset.coverage)} against {_cosine(uniform.coverage)} of a uniform draw"
     if math.isinf(subset.variance):
-        lacking = "The subset is too small to span every direction that matters"
-        return f"{lacking}, as any of this size may be; what it lacks is in its bias share."
+        return (
+            "The subset does not span every direction that matters, and larger budgets would. What "
+            f"it can do is to be near to every sample: its coverage is {covers}."
+        )
     if math.isinf(uniform.variance):
         return (
             "The subset spans every direction that matters; half or more of uniform draws of as "
@@ -122,13 +128,13 @@ def _verdict(subset: Figures, uniform: Figures) -> str:
     ratio = uniform.variance / subset.variance
     if ratio > 1.005:
         return (
-            f"Noise in the labels costs {ratio:.2g} times less than with a uniform draw: "
+            f"Noise in the labels costs {_times(ratio)} less than with a uniform draw: "
             f"variance {_show(subset.variance)} against {_show(uniform.variance)}."
         )
     return (
-        f"Noise in the labels costs no less than with a uniform draw: variance "
-        f"{_show(subset.variance)} against {_show(uniform.variance)}; judge it by its coverage, "
-        f"{_show(subset.coverage)} against {_show(uniform.coverage)}."
+        "Noise in the labels costs no less than with a uniform draw, variance "
+        f"{_show(subset.variance)} against {_show(uniform.variance)}; what the subset has is "
+        f"coverage, {covers}."
     )
 
 
@@ -177,7 +183,7 @@ def _spectrum(chosen: Chosen, draw: NDArray[np.intp], judge: Judge) -> str:
         "<p class='hint'>How much of its energy a set of samples has along each principal "
         "direction of the pool. A subset stands for the pool where its points lie on the line or "
         "above; the intrinsic dimension r\u0304 counts the directions that hold all but a 1/N "
-        f'share.</p><div class="pair"><figure>{chart}{key}</figure></div>'
+        f'share.</p><figure class="narrow">{chart}{key}</figure>'
     )
 
 
@@ -221,6 +227,18 @@ def _list(columns: Mapping[str, NDArray]) -> str:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         "</div></details>"
     )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _show(value: float) -> str:

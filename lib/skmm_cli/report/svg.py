@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 460.0, 330.0
 """Of a drawing, in its own units: its letters stay readable at the width of a phone."""
 
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 14.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 74.0, 14.0, 14.0, 44.0
 """Margins around what is plotted."""
 
 

@@ -133,14 +133,14 @@ def match(
         criterion = "v-optimal" if k else "balanced"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
-    measured = _Measured.of(pool, metric)
     settings = f"criterion {criterion}, metric {metric}"
+    if criterion == "balanced":
+        knobs = {"sigma": sigma, "weight": weight}
+        return _match_and_cover(pool, metric, n, rng=rng, settings=settings, **knobs)
+    measured = _Measured.of(pool, metric)
     if criterion == "v-optimal":
         whitened = measured.whitened(k if metric == "raw" and k else measured.few(n))
         return _match_by_design(whitened, n, rng=rng, settings=settings)
-    if criterion == "balanced":
-        knobs = {"sigma": sigma, "weight": weight}
-        return _match_and_cover(measured.rows, n, rng=rng, settings=settings, **knobs)
     lowered = _criterion(criterion, measured, n, slack=slack, mean=mean)
     best = _best_exchange(lowered, pool.N, n, rng)
     return Choice(best.indices, best.value, settings=settings)
@@ -172,14 +172,17 @@ def _match_by_design(
 
 
 def _match_and_cover(
-    rows: NDArray[np.float64], n: int, *, rng: np.random.Generator, settings: str, **knobs: Any
+    pool: Pool, metric: str, n: int, *, rng: np.random.Generator, settings: str, **knobs: Any
 ) -> Choice:
-    """Descends on the balance of coverage and the fourth moment, among the rows it looks at."""
-    looked_at = balance_candidates(len(rows), n, rng)
+    """Descends on the balance of coverage and the fourth moment, among the rows it looks at.
+
+    No others are copied to be measured: a large pool may be all that memory holds.
+    """
+    looked_at = balance_candidates(pool.N, n, rng)
     if looked_at is not None:
-        settings += f", among {len(looked_at)} of {len(rows)} samples"
-        rows = rows[looked_at]
-    balance = Balance.of(rows, n, **knobs)
+        settings += f", among {len(looked_at)} of {pool.N} samples"
+    measured = _Measured.of(pool, metric, looked_at)
+    balance = Balance.of(measured.rows, n, **knobs)
     indices, regret = balance.descend()
     settings += f", weight of the fourth moment {balance.weight:.3g}"
     return Choice(indices if looked_at is None else looked_at[indices], regret, settings=settings)
@@ -213,8 +216,10 @@ class _Measured:
     known: Spectrum | None
 
     @classmethod
-    def of(cls, pool: Pool, metric: str) -> _Measured:
-        rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
+    def of(cls, pool: Pool, metric: str, part: NDArray[np.intp] | None = None) -> _Measured:
+        """Measures the rows ``part`` of a pool, or all; in the units of the whole pool."""
+        rows, spectrum = pool.sketched, pool.spectrum
+        rows = (rows if part is None else rows[part]).astype(np.float64, copy=False)
         if metric == "raw":
             eigenvalues = spectrum.eigenvalues / spectrum.trace
             scaled = Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)

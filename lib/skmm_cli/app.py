@@ -33,6 +33,7 @@ def build() -> cyclopts.App:
         help="Which n samples should you label? Chooses them from a file of features.",
         version=skmm.__version__,
         help_format="markdown",
+        suppress_keyboard_interrupt=False,
         help_epilogue=f"Example: {EXAMPLES[select]}",
     )
     for command, example in EXAMPLES.items():

@@ -342,14 +342,26 @@ def test_certify_measures_what_the_library_measures(column, rows, pool, capsys):
     assert f"{certificate.slack:.3g}" in capsys.readouterr().out
 
 
-def test_uniform_is_what_chance_gives(rows):
-    """A uniform draw judged against uniform draws is one of them, more often than not."""
-    judge = Judge(skmm.PoolView.of(rows, rng=0), 0)
-    median, draw = judge.uniform(20)
-    coverages = [judge.coverage(judge.draw(20, draw[:0])) for _ in range(200)]
-    low, high = np.quantile(coverages, [0.1, 0.9])
-    assert low < median.coverage < high
-    assert len(np.unique(draw)) == 20
+def test_uniform_is_what_chance_gives(rows, rng):
+    """The median of nine is where most draws are; all commands tell of the same nine."""
+    view = skmm.PoolView.of(rows, rng=0)
+    judge = Judge(view, 0)
+    told, draw = judge.uniform(20)
+    others = [judge.coverage(rng.choice(N, 20, replace=False)) for _ in range(200)]
+    low, high = np.quantile(others, [0.1, 0.9])
+    assert low < told.coverage < high
+    assert len(np.unique(draw)) == told.n == 20
+    assert judge.chance(20) == {"slack": told.slack, "variance": told.variance}
+    again = Judge(view, 0)
+    again.uniform(7)
+    assert again.uniform(20)[0] == told
+
+
+def test_uniform_draws_leave_out_what_is_kept(rows):
+    beside = np.arange(0, N, 2)
+    for draw in Judge(skmm.PoolView.of(rows, rng=0), 0).draws(25, beside):
+        assert np.array_equal(draw[:30], beside)
+        assert len(np.unique(draw)) == 55
 
 
 def test_coverage_is_the_mean_of_the_nearest_cosines(rows):
@@ -431,11 +443,11 @@ def test_certificate_is_printed_where_the_samples_are_not(pool, capsys):
     done("select", pool, "-n", n, "-o", "out.csv")
     told = capsys.readouterr()
     assert told.out.startswith(f"skmm: {n} of {N} samples in ")
-    assert "a uniform draw instead" in told.out
+    assert "uniform, median of 9" in told.out
     done("select", pool, "-n", n)
     piped = capsys.readouterr()
     assert piped.out == Path("out.csv").read_text()
-    assert "a uniform draw instead" in piped.err
+    assert "uniform, median of 9" in piped.err
     done("select", pool, "-n", n, "-q")
     assert capsys.readouterr().err == ""
 

@@ -114,8 +114,7 @@ def _tell(
 ) -> None:
     """Prints the certificate, beside that of a uniform draw; and the samples, if nowhere else."""
     certificate = skmm.certify(chosen.view, chosen.labelled)
-    draw = Judge(chosen.view, recipe.seed).draw(len(chosen.indices), task.kept)
-    uniform = skmm.certify(chosen.view, draw)
+    uniform = Judge(chosen.view, recipe.seed).chance(len(chosen.indices), beside=task.kept)
     if telling.json:
         names = ("slack", "variance", "bias_share")
         facts = {
@@ -130,7 +129,7 @@ def _tell(
             "seconds": chosen.seconds,
             "budgets": chosen.budgets,
             "certificate": {name: getattr(certificate, name) for name in names},
-            "uniform": {name: getattr(uniform, name) for name in names},
+            "uniform": uniform,
             "output": output and str(output),
         }
         print(as_json({**facts, **columns}))
@@ -143,7 +142,8 @@ def _tell(
         f"  {chosen.settings}" if chosen.settings else "",
         f"  second moment in {m} dimensions, of intrinsic dimension {r_bar}",
         str(certificate),
-        f"  a uniform draw instead: slack {show(uniform.slack)}, variance {show(uniform.variance)}",
+        f"  uniform, median of 9: slack {show(uniform['slack'])}, "
+        f"variance {show(uniform['variance'])}",
         "  budgets: " + ", ".join(f"{k} {v}" for k, v in chosen.budgets.items())
         if chosen.budgets
         else "",

@@ -244,4 +244,4 @@ def _cosine(value: float) -> str:
 def _show(value: float) -> str:
     if math.isinf(value):
         return "∞"
-    return "0" if value == 0.0 else f"{value:.3g}"
+    return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"

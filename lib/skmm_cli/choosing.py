@@ -138,9 +138,14 @@ def choose(task: Task, n: int, recipe: Recipe) -> Chosen:
         selection = _select(task, None, n, recipe)
         labelled = np.concatenate([task.kept, selection.indices])
         return Chosen(
-            selection.indices, selection.weights, labelled, {}, selection.settings,
-            selection.seconds, selection.view,
-        )  # fmt: skip
+            selection.indices,
+            selection.weights,
+            labelled,
+            {},
+            selection.settings,
+            selection.seconds,
+            selection.view,
+        )
     names, codes = np.unique(task.groups.astype(str), return_inverse=True)
     budgets = apportion(n, np.bincount(codes[allowed], minlength=len(names)))
     indices, weights, settings, seconds = [], [], {}, 0.0
@@ -155,10 +160,14 @@ def choose(task: Task, n: int, recipe: Recipe) -> Chosen:
         seconds += selection.seconds
     new = np.concatenate(indices)
     return Chosen(
-        new, np.concatenate(weights), np.concatenate([task.kept, new]),
+        new,
+        np.concatenate(weights),
+        np.concatenate([task.kept, new]),
         dict(zip(names.tolist(), budgets.tolist(), strict=True)),
-        "; ".join(filter(None, settings)), seconds, view_of(task.rows, recipe),
-    )  # fmt: skip
+        "; ".join(filter(None, settings)),
+        seconds,
+        view_of(task.rows, recipe),
+    )
 
 
 def view_of(rows: NDArray[np.floating], recipe: Recipe) -> skmm.PoolView:

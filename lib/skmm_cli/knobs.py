@@ -59,11 +59,13 @@ def read_needs(method: str, knobs: Mapping[str, Any], pool: PoolFile) -> dict[st
     """Returns the knobs with the columns and files that the method needs read as arrays."""
     needs = SELECTORS[method].needs
     return {
-        name: encode(pool.values(value, name)) if name == "labels"
-        else pool.values(value, name) if name in needs
+        name: encode(pool.values(value, name))
+        if name == "labels"
+        else pool.values(value, name)
+        if name in needs
         else value
         for name, value in knobs.items()
-    }  # fmt: skip
+    }
 
 
 def encode(labels: NDArray) -> NDArray:

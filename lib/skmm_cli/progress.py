@@ -27,7 +27,7 @@ class Progress:
         self._quiet = quiet
 
     def say(self, sentence: str) -> None:
-        """Tells something that is no error."""
+        """Tells something that is no error, such as what was taken for features."""
         if not self._quiet:
             print(f"skmm: {sentence}", file=sys.stderr)
 

@@ -25,15 +25,18 @@ from skmm_cli.printing import as_json, table
 
 def certify(
     features: Pool,
-    subset: Annotated[Path, Parameter(
-        help="Samples, by a column id or index, or one row number a line: .csv, .parquet, .npy"
-    )],
+    subset: Annotated[
+        Path,
+        Parameter(
+            help="Samples, by a column id or index, or one row number a line: .csv, .parquet, .npy"
+        ),
+    ],
     /,
     *,
     choosing: Annotated[Choosing, Parameter(name="*")] = CHOOSING,
     reading: Annotated[Reading, Parameter(name="*")] = READING,
     telling: Annotated[Telling, Parameter(name="*")] = TELLING,
-) -> None:  # fmt: skip
+) -> None:
     """Says how good a subset is, whoever chose it, beside uniform draws of its size.
 
     slack: 1 is a perfect match of the pool's moments. variance: the price of a direction; excess
@@ -46,13 +49,23 @@ def certify(
     indices = pool.samples(subset)
     if len(indices) == 0:
         raise CommandError(f"{subset} lists no samples")
-    with telling.progress().step("judging", 3.0):
+    progress = telling.progress()
+    progress.say(pool.told)
+    with progress.step("judging", 3.0):
         judge = Judge(view_of(pool.rows, recipe), recipe.seed)
         judged, (uniform, _) = judge.figures(indices), judge.uniform(len(indices))
     if telling.json:
-        print(as_json({"N": pool.N, "dimension": judge.dimension,
-                       "clusters": int(np.max(judge.clusters)) + 1,
-                       "subset": judged, "uniform": uniform}))  # fmt: skip
+        print(
+            as_json(
+                {
+                    "N": pool.N,
+                    "dimension": judge.dimension,
+                    "clusters": int(np.max(judge.clusters)) + 1,
+                    "subset": judged,
+                    "uniform": uniform,
+                }
+            )
+        )
         return
     names = {"subset": judged, "uniform, median of 9": uniform}
     print(table([{"": name, **judge.row(figures)} for name, figures in names.items()]))

@@ -32,14 +32,14 @@ def compare(
     /,
     *,
     n: Budget,
-    methods: Annotated[str, Parameter(
-        help="Methods, separated by commas; see skmm methods"
-    )] = "skmm,k_means,k_center,leverage,uniform",
+    methods: Annotated[
+        str, Parameter(help="Methods, separated by commas; see skmm methods")
+    ] = "skmm,k_means,k_center,leverage,uniform",
     choosing: Annotated[Choosing, Parameter(name="*")] = CHOOSING,
     besides: Annotated[Besides, Parameter(name="*")] = BESIDES,
     reading: Annotated[Reading, Parameter(name="*")] = READING,
     telling: Annotated[Telling, Parameter(name="*")] = TELLING,
-) -> None:  # fmt: skip
+) -> None:
     """Runs several methods on one pool: certificates, times, and what they have in common.
 
     The second table has the share of samples that two methods both chose.
@@ -50,7 +50,7 @@ def compare(
     if choosing.set:
         raise UsageError("compare takes methods as they are: --set has no meaning here")
     recipes = [choosing.recipe(name, besides.labels) for name in names]
-    pool = reading.read(features, besides.group, besides.labels)
+    pool = reading.read(features, besides, *recipes)
     progress, subsets, rows, judge = telling.progress(), [], [], None
     for recipe in recipes:
         task, brought = bring(pool, recipe, besides)
@@ -59,14 +59,26 @@ def compare(
             chosen = choose(task, n, brought)
         subsets.append(task.origin[chosen.indices])
         rows.append((recipe.method, chosen.seconds, judge.figures(chosen.labelled)))
+    progress.say(pool.told)
     overlap = [[len(np.intersect1d(a, b)) / n for b in subsets] for a in subsets]
     if telling.json:
         facts = [{"method": m, "seconds": s, "figures": f} for m, s, f in rows]
-        print(as_json({"N": pool.N, "n": n, "dimension": judge.dimension,
-                       "methods": facts, "overlap": overlap}))  # fmt: skip
+        print(
+            as_json(
+                {
+                    "N": pool.N,
+                    "n": n,
+                    "dimension": judge.dimension,
+                    "methods": facts,
+                    "overlap": overlap,
+                }
+            )
+        )
         return
     print(table([{"method": m, "seconds": s, **judge.row(f)} for m, s, f in rows]))
     print()
-    shares = ({"in common": a, **{b: f"{x:.2f}" for b, x in zip(names, line, strict=True)}}
-              for a, line in zip(names, overlap, strict=True))  # fmt: skip
+    shares = (
+        {"in common": a, **{b: f"{x:.2f}" for b, x in zip(names, line, strict=True)}}
+        for a, line in zip(names, overlap, strict=True)
+    )
     print(table(list(shares)))

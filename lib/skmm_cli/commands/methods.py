@@ -27,21 +27,40 @@ def methods(
         check_method(name)
     chosen = [SELECTORS[name]] if name else sorted(SELECTORS.values(), key=_order)
     if json:
-        print(as_json([
-            {"method": one.name, "what": one.summary, "needs": one.needs, "knobs": one.knobs,
-             "cost": one.cost, "reference": one.reference, "nested": one.nested}
-            for one in chosen
-        ]))  # fmt: skip
+        print(
+            as_json(
+                [
+                    {
+                        "method": one.name,
+                        "what": one.summary,
+                        "needs": one.needs,
+                        "knobs": one.knobs,
+                        "cost": one.cost,
+                        "reference": one.reference,
+                        "nested": one.nested,
+                    }
+                    for one in chosen
+                ]
+            )
+        )
     elif name:
         one = SELECTORS[name]
         print(f"{one.name} ({one.label}; {one.reference})\ncost {one.cost}\n")
         print(inspect.getdoc(one.choose))
     else:
-        print(table([
-            {"method": one.name, "needs": ", ".join(one.needs) or "features", "cost": one.cost,
-             "knobs": ", ".join(k for k in one.knobs if k not in one.needs) or "-"}
-            for one in chosen
-        ]))  # fmt: skip
+        print(
+            table(
+                [
+                    {
+                        "method": one.name,
+                        "needs": ", ".join(one.needs) or "features",
+                        "cost": one.cost,
+                        "knobs": ", ".join(k for k in one.knobs if k not in one.needs) or "-",
+                    }
+                    for one in chosen
+                ]
+            )
+        )
 
 
 def _order(one) -> tuple[bool, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter
 
-from skmm import SKETCHES
+from skmm import SELECTORS, SKETCHES
 from skmm_cli.choosing import Recipe, Task
 from skmm_cli.errors import UsageError
 from skmm_cli.forecast import seconds
@@ -23,12 +23,15 @@ def _whole(_, tokens) -> int:
     return int(tokens[0].value)
 
 
-Pool = Annotated[Path, Parameter(
-    help="Features, one row a sample: .npy, .npz, .csv, .parquet, .arrow, .safetensors or .pt"
-)]  # fmt: skip
-Budget = Annotated[int, Parameter(
-    name=["-n", "--budget"], converter=_whole, help="How many samples to choose"
-)]  # fmt: skip
+Pool = Annotated[
+    Path,
+    Parameter(
+        help="Features, one row a sample: .npy, .npz, .csv, .parquet, .arrow, .safetensors or .pt"
+    ),
+]
+Budget = Annotated[
+    int, Parameter(name=["-n", "--budget"], converter=_whole, help="How many samples to choose")
+]
 Force = Annotated[bool, Parameter(negative="", help="Replace outputs that exist")]
 
 
@@ -36,31 +39,41 @@ Force = Annotated[bool, Parameter(negative="", help="Replace outputs that exist"
 class Reading:
     """What in the file is what."""
 
-    columns: Annotated[str, Parameter(
-        help="Columns, or the array, of features, separated by commas; unless given, "
-        "the only matrix, or all columns of numbers"
-    )] = ""  # fmt: skip
+    columns: Annotated[
+        str,
+        Parameter(
+            help="Columns, or the array, of features, separated by commas; unless given, "
+            "the only matrix, or all columns of numbers"
+        ),
+    ] = ""
     id: Annotated[str, Parameter(help="Column of the samples' names; unless given, id")] = ""
 
-    def read(self, path: Path, *taken: str | None) -> PoolFile:
-        """Reads the pool; columns that the options ``taken`` name are not features."""
+    def read(self, path: Path, besides: Besides | None = None, *recipes: Recipe) -> PoolFile:
+        """Reads the pool; columns that are named by another option, or a knob, are no features."""
         names = [name.strip() for name in self.columns.split(",") if name.strip()]
-        others = [name for name in taken if name]
-        return read_pool(path, features=names, ident=self.id or None, taken=others)
+        taken = [besides.group, besides.labels] if besides else []
+        for recipe in recipes:
+            taken += [recipe.knobs[need] for need in SELECTORS[recipe.method].needs]
+        return read_pool(path, features=names, ident=self.id or None, taken=filter(None, taken))
 
 
 @dataclass(frozen=True)
 class Choosing:
     """How samples are chosen."""
 
-    set: Annotated[list[str] | None, Parameter(
-        negative="", help="A knob of the method, knob=value; again for another"
-    )] = None  # fmt: skip
+    set: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="A knob of the method, knob=value; again for another"),
+    ] = None
     seed: Annotated[int, Parameter(converter=_whole, help="Of all that is random")] = 0
-    sketch_size: Annotated[int | None, Parameter(
-        name=["-m", "--sketch-size"], converter=_whole,
-        help="Dimensions to sketch to; unless given, at most 512"
-    )] = None  # fmt: skip
+    sketch_size: Annotated[
+        int | None,
+        Parameter(
+            name=["-m", "--sketch-size"],
+            converter=_whole,
+            help="Dimensions to sketch to; unless given, at most 512",
+        ),
+    ] = None
     sketch: Annotated[str, Parameter(help="Kind of sketch")] = "gaussian"
 
     def recipe(self, method: str, labels: str | None = None) -> Recipe:
@@ -82,9 +95,9 @@ class Telling:
     """What is printed."""
 
     json: Annotated[bool, Parameter(negative="", help="Print JSON for programs")] = False
-    quiet: Annotated[bool, Parameter(
-        name=["--quiet", "-q"], negative="", help="No progress, no notes"
-    )] = False  # fmt: skip
+    quiet: Annotated[
+        bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress, no notes")
+    ] = False
 
     def progress(self) -> Progress:
         """Returns what tells the user how far things are."""
@@ -95,16 +108,20 @@ class Telling:
 class Besides:
     """What besides features a choice may depend on."""
 
-    keep: Annotated[Path | None, Parameter(
-        help="File of samples that are labelled already, which new ones complement"
-    )] = None  # fmt: skip
+    keep: Annotated[
+        Path | None,
+        Parameter(help="File of samples that are labelled already, which new ones complement"),
+    ] = None
     exclude: Annotated[Path | None, Parameter(help="File of samples to leave out")] = None
-    group: Annotated[str | None, Parameter(
-        help="Column or file of groups: each gets its share of the budget"
-    )] = None  # fmt: skip
-    labels: Annotated[str | None, Parameter(
-        help="Column or file of classes: for the report, and for methods that need labels"
-    )] = None  # fmt: skip
+    group: Annotated[
+        str | None, Parameter(help="Column or file of groups: each gets its share of the budget")
+    ] = None
+    labels: Annotated[
+        str | None,
+        Parameter(
+            help="Column or file of classes: for the report, and for methods that need labels"
+        ),
+    ] = None
 
 
 CHOOSING, READING, TELLING, BESIDES = Choosing(), Reading(), Telling(), Besides()
@@ -129,7 +146,7 @@ def bring(pool: PoolFile, recipe: Recipe, besides: Besides) -> tuple[Task, Recip
     if besides.exclude is not None:
         task, left = task.without(pool.samples(besides.exclude))
         knobs = of_part(knobs, left, pool.N)
-    return task, Recipe(recipe.method, recipe.seed, recipe.m, recipe.sketch, knobs)
+    return task, replace(recipe, knobs=knobs)
 
 
 def forecast(task: Task, recipe: Recipe, n: int) -> float:

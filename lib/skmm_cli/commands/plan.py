@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -36,15 +36,18 @@ def plan(
     features: Pool,
     /,
     *,
-    budgets: Annotated[str, Parameter(
-        help="Budgets to look at, separated by commas; unless given, six, up to half of the pool"
-    )] = "",
+    budgets: Annotated[
+        str,
+        Parameter(
+            help="Budgets, separated by commas; unless given, six of them, up to half of the pool"
+        ),
+    ] = "",
     method: Annotated[str, Parameter(help="How; see skmm methods")] = "skmm",
     choosing: Annotated[Choosing, Parameter(name="*")] = CHOOSING,
     besides: Annotated[Besides, Parameter(name="*")] = BESIDES,
     reading: Annotated[Reading, Parameter(name="*")] = READING,
     telling: Annotated[Telling, Parameter(name="*")] = TELLING,
-) -> None:  # fmt: skip
+) -> None:
     """Shows what each budget buys, to choose one before paying for labels.
 
     For each n the certificate and the coverage of the subset that would be chosen, beside the
@@ -52,32 +55,35 @@ def plan(
     """
     asked = _numbers(budgets)
     recipe = choosing.recipe(method, besides.labels)
-    pool = reading.read(features, besides.group, besides.labels)
+    pool = reading.read(features, besides, recipe)
     task, recipe = bring(pool, recipe, besides)
     free = len(task.allowed)
     top = min(free // 2, _MOST) or 1
     sizes = asked or sorted({max(1, top >> i) for i in range(_BUDGETS)})
     if max(sizes) > free:
         raise UsageError(f"--budgets must be at most {free}, what can be chosen, got {max(sizes)}")
+    progress = telling.progress()
+    subsets = _subsets(task, recipe, sizes, progress)
+    progress.say(pool.told)
     judge = Judge(view_of(task.rows, recipe), recipe.seed)
-    rows = []
-    for n, labelled in _subsets(task, recipe, sizes, telling.progress()):
-        judged, (uniform, _) = judge.figures(labelled), judge.uniform(n, beside=task.kept)
-        rows.append({"n": n, "subset": judged, "uniform": uniform,
-                     "risk": judged.variance * judge.dimension / judged.n})  # fmt: skip
+    rows = [_row(judge, n, labelled, task) for n, labelled in subsets]
     if telling.json:
         print(as_json({"method": method, "N": task.N, "dimension": judge.dimension, "plan": rows}))
-        return
-    print(
-        table(
-            [
-                {"n": row["n"], **judge.row(row["subset"]), "risk": row["risk"],
-                 "uniform: variance": row["uniform"].variance,
-                 "coverage ": row["uniform"].coverage}
-                for row in rows
-            ]
-        )
-    )  # fmt: skip
+    else:
+        print(table([_line(judge, row) for row in rows]))
+
+
+def _row(judge: Judge, n: int, labelled: NDArray[np.intp], task: Task) -> dict[str, Any]:
+    """Judges what a budget buys."""
+    subset, (uniform, _) = judge.figures(labelled), judge.uniform(n, beside=task.kept)
+    risk = subset.variance * judge.dimension / subset.n
+    return {"n": n, "subset": subset, "uniform": uniform, "risk": risk}
+
+
+def _line(judge: Judge, row: dict[str, Any]) -> dict[str, Any]:
+    """Returns it as a line of a table."""
+    chance = {f"uniform {x}": getattr(row["uniform"], x) for x in ("variance", "coverage")}
+    return {"n": row["n"], **judge.row(row["subset"]), "risk": row["risk"], **chance}
 
 
 def _numbers(text: str) -> list[int]:

@@ -42,21 +42,27 @@ def select(
     /,
     *,
     n: Budget,
-    output: Annotated[Path | None, Parameter(
-        name=["-o", "--output"], help="Where to write: .csv, .parquet or .npy; unless given, CSV "
-        "is printed"
-    )] = None,
+    output: Annotated[
+        Path | None,
+        Parameter(
+            name=["-o", "--output"],
+            help="Where to write: .csv, .parquet or .npy; unless given, CSV is printed",
+        ),
+    ] = None,
     method: Annotated[str, Parameter(help="How; see skmm methods")] = "skmm",
     choosing: Annotated[Choosing, Parameter(name="*")] = CHOOSING,
     besides: Annotated[Besides, Parameter(name="*")] = BESIDES,
-    weights: Annotated[bool, Parameter(
-        negative="", help="Add the column weight: what each sample should weigh in training"
-    )] = False,
+    weights: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Add the column weight: what each sample should weigh in training"
+        ),
+    ] = False,
     report: Annotated[Path | None, Parameter(help="Write a page about the choice, .html")] = None,
     force: Force = False,
     reading: Annotated[Reading, Parameter(name="*")] = READING,
     telling: Annotated[Telling, Parameter(name="*")] = TELLING,
-) -> None:  # fmt: skip
+) -> None:
     """Chooses the samples to label and finetune on.
 
     The output has a row for each sample chosen, in the order of choice: its row in the features
@@ -70,12 +76,11 @@ def select(
     recipe = choosing.recipe(method, besides.labels)
     progress = telling.progress()
     with outputs(output, report, force=force) as out:
-        pool = reading.read(features, besides.group, besides.labels, *_columns_of(recipe))
+        pool = reading.read(features, besides, recipe)
         task, recipe = bring(pool, recipe, besides)
         with progress.step(f"choosing {n} of {task.N}", forecast(task, recipe, n)):
             chosen = choose(task, n, recipe)
-        if pool.source != "all of it":
-            progress.say(f"features of {task.N} samples: {pool.source}")
+        progress.say(pool.told)
         columns = _columns(chosen, task, pool, weights=weights)
         if output is not None:
             out.write(output, encode(columns, output.suffix.lower()))
@@ -83,13 +88,9 @@ def select(
             with progress.step("writing the report", 5.0):
                 page = report_page(task, chosen, recipe, pool, columns)
             out.write(report, lambda file: file.write(page.encode()))
-    _tell(chosen, task, recipe, columns, output, telling)
-
-
-def _columns_of(recipe: Recipe) -> list[str]:
-    """Returns what the method needs, which may be a column of the pool's file."""
-    needs = skmm.SELECTORS[recipe.method].needs
-    return [value for name, value in recipe.knobs.items() if name in needs]
+        # Before the outputs get their names: whoever cannot be told has no files either.
+        _tell(chosen, task, recipe, columns, output, telling)
+        sys.stdout.flush()
 
 
 def _columns(chosen: Chosen, task: Task, pool: PoolFile, *, weights: bool) -> dict[str, NDArray]:

@@ -43,6 +43,12 @@ class PoolFile:
         """Pool size."""
         return len(self.rows)
 
+    @property
+    def told(self) -> str:
+        """What was taken for features, and what was not, for a user to notice a mistake."""
+        others = f"; not features: {_listed(self.columns)}" if self.columns else ""
+        return f"{self.N} samples with {self.rows.shape[1]} features, {self.source}{others}"
+
     def values(self, reference: str, role: str) -> NDArray:
         """Returns one entry a sample: of the column, or of the file, that ``reference`` names.
 
@@ -142,7 +148,7 @@ def read_pool(
     Raises:
         CommandError: there are no features, or it is unclear which; ids come twice or are missing.
     """
-    columns = dict(read_columns(path))
+    columns, taken = dict(read_columns(path)), set(taken)
     for name in [*features, *([ident] if ident else [])]:
         if name not in columns:
             raise CommandError(f"{path} has no column {name!r}: it has {_listed(columns)}")

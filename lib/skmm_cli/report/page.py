@@ -52,13 +52,27 @@ def report_page(
     sections = [
         _head(task, chosen, recipe, pool, subset, uniform, judge),
         _maps(judge, recipe.seed, names, chosen, draw),
-        _shares("Clusters", judge.clusters, clusters, chosen.labelled, draw,
-                "Groups of similar samples, found by k-means on rows of unit norm."),
-    ]  # fmt: skip
+        _shares(
+            "Clusters",
+            judge.clusters,
+            clusters,
+            chosen.labelled,
+            draw,
+            "Groups of similar samples, found by k-means on rows of unit norm.",
+        ),
+    ]
     if task.labels is not None:
         classes, codes = np.unique(task.labels.astype(str), return_inverse=True)
-        sections.append(_shares("Classes", codes, classes.tolist(), chosen.labelled, draw,
-                                _LABELS["labels" in recipe.knobs]))  # fmt: skip
+        sections.append(
+            _shares(
+                "Classes",
+                codes,
+                classes.tolist(),
+                chosen.labelled,
+                draw,
+                _LABELS["labels" in recipe.knobs],
+            )
+        )
     sections += [_spectrum(chosen, draw, judge), _why(task, chosen, recipe, pool), _list(columns)]
     style = files("skmm_cli.report").joinpath("style.css").read_text(encoding="utf-8")
     title = f"{len(chosen.indices):,} of {task.N:,} samples"
@@ -81,20 +95,40 @@ def _names(task: Task, pool: PoolFile) -> list[str]:
 
 
 def _head(
-    task: Task, chosen: Chosen, recipe: Recipe, pool: PoolFile, subset: Figures, uniform: Figures,
+    task: Task,
+    chosen: Chosen,
+    recipe: Recipe,
+    pool: PoolFile,
+    subset: Figures,
+    uniform: Figures,
     judge: Judge,
-) -> str:  # fmt: skip
+) -> str:
     kept = f", beside {len(task.kept):,} labelled already" if len(task.kept) else ""
     total = int(judge.clusters.max()) + 1
     cards = [
         ("Slack", _show, subset.slack, uniform.slack, "1 is a perfect match of the pool's moments"),
-        ("Variance", _show, subset.variance, uniform.variance,
-         f"mean price of each of {judge.dimension} directions; risk is about this × k/n × noise"),
-        ("Bias share", _percent, subset.bias_share, uniform.bias_share,
-         "energy of the pool in directions that no sample shows"),
-        ("Coverage", _cosine, subset.coverage, uniform.coverage,
-         "mean cosine of a sample to the nearest one chosen"),
-    ]  # fmt: skip
+        (
+            "Variance",
+            _show,
+            subset.variance,
+            uniform.variance,
+            f"mean price of each of {judge.dimension} directions; risk is about this × k/n × noise",
+        ),
+        (
+            "Bias share",
+            _percent,
+            subset.bias_share,
+            uniform.bias_share,
+            "energy of the pool in directions that no sample shows",
+        ),
+        (
+            "Coverage",
+            _cosine,
+            subset.coverage,
+            uniform.coverage,
+            "mean cosine of a sample to the nearest one chosen",
+        ),
+    ]
     shown = "".join(
         f'<div class="card"><h3>{name}</h3><div class="value">{show(mine)}</div>'
         f'<div class="beside">uniform {show(theirs)}</div><p>{what}</p></div>'
@@ -142,11 +176,20 @@ def _maps(judge: Judge, seed: int, names: list[str], chosen: Chosen, draw: NDArr
     chart = Map(judge, seed)
     n = len(chosen.labelled)
     pictures = [
-        ("The subset", chart.draw(chosen.labelled, "chosen", names,
-                                  f"Map of the pool with the {n} samples of the subset")),
-        ("A uniform draw of as many", chart.draw(draw, "uniform", names,
-                                                 f"Map of the pool with {n} uniform samples")),
-    ]  # fmt: skip
+        (
+            "The subset",
+            chart.draw(
+                chosen.labelled,
+                "chosen",
+                names,
+                f"Map of the pool with the {n} samples of the subset",
+            ),
+        ),
+        (
+            "A uniform draw of as many",
+            chart.draw(draw, "uniform", names, f"Map of the pool with {n} uniform samples"),
+        ),
+    ]
     figures = "".join(
         f'<figure class="map"><h3>{title}</h3>{picture}</figure>' for title, picture in pictures
     )
@@ -165,8 +208,9 @@ def _shares(
         int(np.count_nonzero(np.bincount(of[s], minlength=len(names)))) for s in (subset, draw)
     ]
     filled = int(np.count_nonzero(sizes))
-    key = _KEY.format(ring=' class="ring"', pool="ink", tick=' class="tick"',
-                      what="in proportion to the pool")  # fmt: skip
+    key = _KEY.format(
+        ring=' class="ring"', pool="ink", tick=' class="tick"', what="in proportion to the pool"
+    )
     return (
         f"<h2>{title}: {reached[0]} of {filled} reached, {reached[1]} by a uniform draw</h2>"
         f'<p class="hint">{hint}</p><figure>{shares_chart(of, names, subset, draw)}{key}</figure>'

@@ -80,7 +80,6 @@ def select(
         task, recipe = bring(pool, recipe, besides)
         with progress.step(f"choosing {n} of {task.N}", forecast(task, recipe, n)):
             chosen = choose(task, n, recipe)
-        progress.say(pool.told)
         columns = _columns(chosen, task, pool, weights=weights)
         if output is not None:
             out.write(output, encode(columns, output.suffix.lower()))
@@ -88,6 +87,7 @@ def select(
             with progress.step("writing the report", 5.0):
                 page = report_page(task, chosen, recipe, pool, columns)
             out.write(report, lambda file: file.write(page.encode()))
+        progress.say(pool.told)
         # Before the outputs get their names: whoever cannot be told has no files either.
         _tell(chosen, task, recipe, columns, output, telling)
         sys.stdout.flush()

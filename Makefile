@@ -80,7 +80,7 @@ verify: $(INSTALLED) ## run PROFILE afresh and compare its tables with the commi
 	@$(PYTHON) -m skmm_study.execution.verify --profile $(PROFILE) --jobs $(JOBS)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
-	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_study $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_cli --cov=skmm_study $(ARGS)
 
 wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
 	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)

@@ -16,7 +16,7 @@ import skmm
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = Path(skmm.__file__).parent.parent
-PACKAGES = ["skmm", "skmm_study"]
+PACKAGES = ["skmm", "skmm_cli", "skmm_study"]
 
 # Which parts of the library a part may import: those that data flows through before. Gradients are
 # sketched as they are made, so that their part comes after the maps.
@@ -101,14 +101,24 @@ FILES = sorted(path for name in PACKAGES for path in (LIB / name).rglob("*.py"))
 FOLDERS = [module_name(path, LIB) for path in FILES if path.name == "__init__.py"]
 
 
-def test_library_never_imports_the_study():
-    arrows = [(module, name) for module, names in GRAPH.items() for name in names]
-    assert len(arrows) > 100
-    assert not [a for a in arrows if not is_study(a[0]) and is_study(a[1])]
+# Which packages a package may import besides itself: the command line and the study use the library
+# and know nothing of each other.
+ABOVE = {"skmm": set(), "skmm_cli": {"skmm"}, "skmm_study": {"skmm"}}
 
 
-def is_study(module):
-    return module.split(".")[0] == "skmm_study"
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_those_below_it_alone(package):
+    arrows = {
+        (top(module), top(name))
+        for module, names in GRAPH.items()
+        for name in names
+        if top(module) == package
+    }
+    assert arrows == {(package, name) for name in ABOVE[package] | {package}}
+
+
+def top(module):
+    return module.split(".")[0]
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -174,6 +184,7 @@ def installed_by(modules):
 BASE = on_index(PROJECT["dependencies"])
 OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
+COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
 STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
 
 
@@ -185,6 +196,11 @@ def imported_by(package):
 
 def test_library_imports_what_it_declares_and_no_more():
     assert imported_by("skmm") == LIBRARY
+
+
+def test_command_line_imports_what_it_declares_and_no_more():
+    """Of the base needs not all: the library has them. Tensors are read where torch is."""
+    assert on_index(EXTRAS["cli"]) | {"torch"} <= imported_by("skmm_cli") <= COMMANDS
 
 
 def test_study_imports_only_what_is_declared():

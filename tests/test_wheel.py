@@ -76,12 +76,21 @@ def report(python):
     return json.loads(run(python, "-I", ROOT / "tests" / "examples.py"))
 
 
-def test_wheel_holds_the_library_alone(wheel):
+def test_wheel_holds_the_library_and_its_command_line_alone(wheel):
     files = zipfile.ZipFile(wheel).namelist()
-    modules = {file for file in files if file.endswith(".py")}
-    lib = ROOT / "lib"
-    assert modules == {str(path.relative_to(lib)) for path in (lib / "skmm").rglob("*.py")}
-    assert {file.split("/")[0] for file in files} == {"skmm", f"skmm-{skmm.__version__}.dist-info"}
+    lib, packages = ROOT / "lib", ["skmm", "skmm_cli"]
+    paths = [path for name in packages for path in (lib / name).rglob("*")]
+    held = {str(path.relative_to(lib)) for path in paths if path.suffix in (".py", ".css")}
+    information = f"skmm-{skmm.__version__}.dist-info"
+    assert {file for file in files if not file.startswith(information)} == held
+    assert {file.split("/")[0] for file in files} == {*packages, information}
+
+
+def test_command_without_its_extra_says_what_to_install(python):
+    """One sentence and an exit code, where a user who wants the command has the library alone."""
+    done = subprocess.run([python.parent / "skmm", "-h"], capture_output=True, text=True)
+    needed = 'skmm: the command line needs cyclopts: pip install "skmm[cli]"\n'
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", needed)
 
 
 def test_environment_holds_the_base_needs_alone(python):

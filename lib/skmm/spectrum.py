@@ -20,6 +20,9 @@ from skmm.numerics.ties import first_largest
 _EQUAL = 1e-11
 """Eigenvalues this close, in units of the largest, are one: rounding mixes their eigenvectors."""
 
+_BLOCK = 1 << 24
+"""Entries in single precision that are converted at once: 128 MB, not a second pool."""
+
 _GAP, _FLAT, _REST = 2.0, 6.0, 32
 """An elbow is a fall by this factor, after which no eigenvalue is above so many times their mean:
 of isotropic noise in m ≤ N directions none is above 4 times (Marchenko and Pastur); a sketch mixes
@@ -99,10 +102,10 @@ class Spectrum:
 
         In double precision whatever the rows are in: squares have twice the range and the digits.
         """
-        rows = check_rows(rows, "rows").astype(np.float64, copy=False)
+        rows = check_rows(rows, "rows")
         with one_thread():
             with large_product(rows.size * rows.shape[1]):
-                moment = rows.T @ rows / len(rows)
+                moment = _gram(rows) / len(rows)
             eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
         # Copies, for torch takes no negative strides.
         descending = np.maximum(eigenvalues[::-1].copy(), 0.0)
@@ -179,6 +182,15 @@ class Spectrum:
         """
         check_integer(k, "k", low=0, high=self.rank, hint="directions beyond the rank are empty")
         return rows @ (self.eigenvectors[:, :k] / np.sqrt(self.eigenvalues[:k]))
+
+
+def _gram(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    r"""Returns :math:`G^\top G` in double precision; rows in single are converted by blocks."""
+    if rows.dtype == np.float64 or rows.size <= _BLOCK:
+        double = rows.astype(np.float64, copy=False)
+        return double.T @ double
+    step = max(1, _BLOCK // rows.shape[1])
+    return sum(_gram(rows[i : i + step]) for i in range(0, len(rows), step))
 
 
 def _canonical(basis: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -136,14 +136,14 @@ def match(
         criterion = "v-optimal" if k else "balanced"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
-    measured = _Measured.of(pool, metric)
     settings = f"criterion {criterion}, metric {metric}"
+    if criterion == "balanced":
+        knobs = {"sigma": sigma, "weight": weight}
+        return _match_and_cover(pool, metric, n, rng=rng, settings=settings, **knobs)
+    measured = _Measured.of(pool, metric)
     if criterion == "v-optimal":
         whitened = measured.whitened(k if metric == "raw" and k else measured.few(count))
         return _match_by_design(pool, whitened, n, rng=rng, settings=settings)
-    if criterion == "balanced":
-        knobs = {"sigma": sigma, "weight": weight}
-        return _match_and_cover(pool, measured.rows, n, rng=rng, settings=settings, **knobs)
     lowered = _criterion(criterion, measured, count, slack=slack, mean=mean)
     best = _best_exchange(lowered, pool, n, rng)
     return Choice(np.setdiff1d(best.indices, pool.kept), best.value, settings=settings)
@@ -188,20 +188,18 @@ def _match_by_design(
 
 
 def _match_and_cover(
-    pool: Pool,
-    rows: NDArray[np.float64],
-    n: int,
-    *,
-    rng: np.random.Generator,
-    settings: str,
-    **knobs: Any,
+    pool: Pool, metric: str, n: int, *, rng: np.random.Generator, settings: str, **knobs: Any
 ) -> Choice:
-    """Descends on the balance of coverage and the fourth moment, among the rows it looks at."""
+    """Descends on the balance of coverage and the fourth moment, among the rows it looks at.
+
+    No others are copied to be measured: a large pool may be all that memory holds.
+    """
     looked_at, kept = balance_candidates(pool, n, rng), pool.kept
     if looked_at is not None:
-        settings += f", among {len(looked_at)} of {len(rows)} samples"
-        rows, kept = rows[looked_at], np.searchsorted(looked_at, kept)
-    balance = Balance.of(rows, n, kept=kept, **knobs)
+        settings += f", among {len(looked_at)} of {pool.N} samples"
+        kept = np.searchsorted(looked_at, kept)
+    measured = _Measured.of(pool, metric, looked_at)
+    balance = Balance.of(measured.rows, n, kept=kept, **knobs)
     indices, regret = balance.descend()
     settings += f", weight of the fourth moment {balance.weight:.3g}"
     return Choice(indices if looked_at is None else looked_at[indices], regret, settings=settings)
@@ -236,8 +234,10 @@ class _Measured:
     known: Spectrum | None
 
     @classmethod
-    def of(cls, pool: Pool, metric: str) -> _Measured:
-        rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
+    def of(cls, pool: Pool, metric: str, part: NDArray[np.intp] | None = None) -> _Measured:
+        """Measures the rows ``part`` of a pool, or all; in the units of the whole pool."""
+        rows, spectrum = pool.sketched, pool.spectrum
+        rows = (rows if part is None else rows[part]).astype(np.float64, copy=False)
         if metric == "raw":
             eigenvalues = spectrum.eigenvalues / spectrum.trace
             scaled = Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)

@@ -50,6 +50,7 @@ class Evidence:
                     f"root must be the folder of the project, got {str(root)!r} without {name}/"
                 )
         self._read: dict[str, pd.DataFrame] = {}
+        self._earlier: dict[Path, bool] = {}
 
     @property
     def files(self) -> dict[str, Path]:
@@ -94,9 +95,13 @@ class Evidence:
         return json.loads(file.read_text(encoding="utf-8"))
 
     def _is_earlier(self, path: str) -> bool:
-        record = self._record(path)["notebook"]
-        notebook = self._root / "notebooks" / f"{record['name']}.ipynb"
-        # A table of a notebook that is gone is of an earlier version, too.
-        return not notebook.is_file() or record["code_sha256"] != code_digest(
-            read_notebook(notebook)
-        )
+        folder = Path(path).parent
+        if folder not in self._earlier:
+            record = self._record(path)["notebook"]
+            notebook = self._root / "notebooks" / f"{record['name']}.ipynb"
+            # A table of a notebook that is gone is of an earlier version, too.
+            same = (
+                notebook.is_file() and code_digest(read_notebook(notebook)) == record["code_sha256"]
+            )
+            self._earlier[folder] = not same
+        return self._earlier[folder]

@@ -73,7 +73,7 @@ def ledger_table(frame: pd.DataFrame, *, root: str = "") -> str:
     import pandas as pd
 
     rows = []
-    for row in frame.itertuples():
+    for row in frame.fillna("").itertuples():  # what is empty reads back from a CSV as missing
         links = []
         if row.notebook:
             links.append(

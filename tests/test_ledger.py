@@ -80,10 +80,14 @@ def test_names_are_unique_and_every_statement_is_whole():
 
 @pytest.mark.parametrize("one", JUDGED, ids=lambda one: one.name)
 def test_link_leads_to_a_section(one):
-    notebook = read_notebook(ROOT / "notebooks" / f"{one.notebook}.ipynb")
+    path = ROOT / "notebooks" / f"{one.notebook}.ipynb"
+    assert one.tables[0].startswith(f"{one.notebook}/")
+    if not path.exists():  # to come: no verdict before
+        assert one.settle(Evidence(ROOT)).verdict == NOT_TESTED
+        return
+    notebook = read_notebook(path)
     lines = [line for cell in notebook.cells for line in cell.source.splitlines()]
     assert f"## {one.heading}" in lines
-    assert one.tables[0].startswith(f"{one.notebook}/")
 
 
 @pytest.mark.parametrize("one", [one for one in STATEMENTS if one.test], ids=lambda one: one.name)
@@ -177,7 +181,7 @@ def make_worst(column, row, kind):
     """Gives the rows of a kind the largest value of all."""
 
     def spoil(table):
-        table.loc[table[kind] == row, column] = 2 * table[column].max()
+        table.loc[table[kind] == row, column] = 2 * table[column].max() + 1
 
     return spoil
 
@@ -186,6 +190,8 @@ FLIPS = [
     ("theorem-2-2", put("best leading $P$", 0), FAILS),
     ("theorem-2-2-subsets", turn("bound", 0.01), FAILS),
     ("slack-bounds-variance", turn("variance", 20), FAILS),
+    ("corollary-bound", turn("constant", 100), FAILS),
+    ("theorem-3-1", turn("ratio", 100), FAILS),
     ("rate-in-n", flatten, FAILS),
     ("rate-of-the-algorithm", keep_clusters, HOLDS),
     ("rate-of-the-algorithm", lose_clusters, FAILS),
@@ -209,6 +215,14 @@ FLIPS = [
     ("cars-probing", put_one_ahead_of_ours, HOLDS),
     ("cars-finetuning", put("low", 0.01), HOLDS),
     ("gains-at-finetuning", put("low", -0.01), FAILS),
+    ("cars-pipeline", put("low", 0.01), HOLDS),
+    ("sketch-size-on-images", make_worst("mean", 0.9, "floor"), FAILS),
+    ("softmax", put("to_uniform", 0.5), FAILS),
+    ("squared-weights", put("kept", 0.9), FAILS),
+    ("departures", put("mean", 0.02), FAILS),
+    ("permuted-baselines", put("mean", 0.02), FAILS),
+    ("one-draw", put("clear", 0.05), FAILS),
+    ("best-on-test", put("low", -0.01), FAILS),
     ("cars-above-uniform", turn("mean"), FAILS),
     ("utkface-above-uniform", turn("mean"), FAILS),
     ("cars-standing", put_one_behind, FAILS),
@@ -230,7 +244,10 @@ FLIPS = [
 def test_verdict_follows_the_numbers(name, spoil, then, evidence):
     """Other numbers, another verdict."""
     one = BY_NAME[name]
-    frames = [frame.copy() for frame in evidence.find(one.tables, full_only=one.full_only).frames]
+    source = evidence.find(one.tables, full_only=one.full_only)
+    if source is None:
+        pytest.skip("no table yet")
+    frames = [frame.copy() for frame in source.frames]
     spoil(frames[0])
     assert one.judge(*frames)[0] == then
 

@@ -13,6 +13,7 @@ from skmm_study.ledger.comparisons import COMPARISONS
 from skmm_study.ledger.evidence import Evidence
 from skmm_study.ledger.experiments import EXPERIMENTS
 from skmm_study.ledger.library import LIBRARY
+from skmm_study.ledger.published import PUBLISHED
 from skmm_study.ledger.statements import EARLIER, Finding, Statement
 from skmm_study.ledger.theory import THEORY
 from skmm_study.report.tables import markdown
@@ -25,6 +26,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *THEORY,
     *ALGORITHM,
     *EXPERIMENTS,
+    *PUBLISHED,
     *COMPARISONS,
     *LIBRARY,
 )

@@ -37,7 +37,18 @@ from skmm_study.ledger.statements import (
 ROOT = Path(__file__).resolve().parent.parent
 BY_NAME = {one.name: one for one in STATEMENTS}
 JUDGED = [one for one in STATEMENTS if one.judge is not None]
-evidence = pytest.fixture(scope="module")(lambda: Evidence(ROOT))
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    """What this project has committed."""
+    return Evidence(ROOT)
+
+
+@pytest.fixture(scope="module")
+def ledger(evidence):
+    """Every statement judged by it."""
+    return ledger_frame(evidence)
 
 
 # What is committed.
@@ -49,19 +60,18 @@ def test_readme_is_of_the_committed_tables(evidence):
     assert with_ledger(text, evidence) == text
 
 
-def test_ledger_of_notebook_00_is_of_the_committed_tables(evidence):
+def test_ledger_of_notebook_00_is_of_the_committed_tables(ledger):
     """``make ledger`` would change nothing there, either."""
-    frame = ledger_frame(evidence)
     folder = ROOT / "figures" / "00_ledger"
     committed = pd.read_csv(folder / "ledger.csv").fillna("")
-    pd.testing.assert_frame_equal(committed, frame, check_dtype=False)
-    table = ledger_table(frame, root="../../")
+    pd.testing.assert_frame_equal(committed, ledger, check_dtype=False)
+    table = ledger_table(ledger, root="../../")
     assert (folder / "ledger.md").read_text(encoding="utf-8") == table + "\n"
 
 
-def test_what_the_readme_says_in_short_follows_from_the_verdicts(evidence):
+def test_what_the_readme_says_in_short_follows_from_the_verdicts(ledger):
     """Its paragraph below the table is written by hand: whoever sees this fail rewrites it."""
-    verdicts = ledger_frame(evidence).set_index("name")["verdict"]
+    verdicts = ledger.set_index("name")["verdict"]
     sure = ["theorem-2-2", "theorem-2-2-subsets", "slack-bounds-variance", "rate-in-n", "one-map"]
     assert set(verdicts[[*sure, "near-the-bound"]]) == {HOLDS}
     assert set(verdicts[["draw-covers", "table-1-least", "cars-finetuning"]]) == {FAILS}
@@ -79,13 +89,12 @@ def test_names_are_unique_and_every_statement_is_whole():
 
 
 @pytest.mark.parametrize("one", JUDGED, ids=lambda one: one.name)
-def test_link_leads_to_a_section(one):
-    path = ROOT / "notebooks" / f"{one.notebook}.ipynb"
+def test_link_leads_to_a_section(one, evidence):
+    """Of the notebook that writes the tables, wherever they are there."""
     assert one.tables[0].startswith(f"{one.notebook}/")
-    if not path.exists():  # to come: no verdict before
-        assert one.settle(Evidence(ROOT)).verdict == NOT_TESTED
+    if one.settle(evidence).verdict == NOT_TESTED:
         return
-    notebook = read_notebook(path)
+    notebook = read_notebook(ROOT / "notebooks" / f"{one.notebook}.ipynb")
     lines = [line for cell in notebook.cells for line in cell.source.splitlines()]
     assert f"## {one.heading}" in lines
 
@@ -96,15 +105,12 @@ def test_test_that_decides_exists(one):
     assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8")
 
 
-def test_every_kind_of_statement_has_a_verdict(evidence):
+def test_every_kind_of_statement_has_a_verdict(ledger):
     """A figure stands wherever there is one, and nothing but the four verdicts is said."""
-    frame = ledger_frame(evidence)
-    known = frame["verdict"].isin([HOLDS, FAILS, NOT_TESTED]) | frame["verdict"].str.startswith(
-        ONLY_IF
-    )
-    assert known.all()
-    assert (frame.loc[frame["verdict"] != NOT_TESTED, "figure"] != "").all()
-    assert not frame["figure"].str.contains("nan|inf|e[+-]0").any()
+    plain = ledger["verdict"].isin([HOLDS, FAILS, NOT_TESTED])
+    assert (plain | ledger["verdict"].str.startswith(ONLY_IF)).all()
+    assert (ledger.loc[ledger["verdict"] != NOT_TESTED, "figure"] != "").all()
+    assert not ledger["figure"].str.contains("nan|inf|e[+-]0").any()
 
 
 # The rules judge by the numbers.
@@ -367,8 +373,8 @@ def test_page_changes_between_its_marks_alone(evidence):
     assert with_ledger(page, evidence) == page
 
 
-def test_links_of_the_table_exist_from_where_it_lies(evidence):
-    table = ledger_table(ledger_frame(evidence), root="../../")
+def test_links_of_the_table_exist_from_where_it_lies(ledger):
+    table = ledger_table(ledger, root="../../")
     links = [part.partition(")")[0] for part in table.split("](")[1:]]
     assert len(links) > 80
     assert all((ROOT / "figures" / "00_ledger" / link).resolve().is_file() for link in links)

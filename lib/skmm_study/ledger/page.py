@@ -41,7 +41,8 @@ def ledger_frame(evidence: Evidence, statements: Iterable[Statement] = STATEMENT
     Returns:
         One row a statement: ``name``, ``source``, ``statement``, ``tested``, ``verdict``,
         ``figure``, ``brief`` (its first clause), ``notebook``, ``heading`` and ``tables``, paths
-        below the root; a figure whose tables are older than their notebook says so.
+        below the root, or that of the test. A figure says if its tables are older than their
+        notebook.
     """
     import pandas as pd
 
@@ -59,7 +60,9 @@ def ledger_frame(evidence: Evidence, statements: Iterable[Statement] = STATEMENT
                 "brief": _marked(finding.figure.partition("; ")[0], finding),
                 "notebook": one.notebook,
                 "heading": one.heading,
-                "tables": " ".join(table for table in finding.tables if table.endswith(".csv")),
+                "tables": " ".join(
+                    table for table in finding.tables if not table.endswith(".json")
+                ),
             }
         )
     return pd.DataFrame(rows)
@@ -77,7 +80,7 @@ def ledger_table(frame: pd.DataFrame, *, root: str = "") -> str:
     rows = []
     for row in frame.fillna("").itertuples():  # what is empty reads back from a CSV as missing
         links = []
-        if row.notebook:
+        if row.notebook and row.tables:  # a notebook to come is not linked before its tables
             links.append(
                 f"[{row.notebook[:2]}, {row.heading}]({root}notebooks/{row.notebook}.ipynb)"
             )
@@ -102,14 +105,15 @@ def headline_table(evidence: Evidence) -> str:
     chosen = [one for one in STATEMENTS if one.headline]
     rows = []
     for row in ledger_frame(evidence, chosen).itertuples():
-        link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)"
-        tables = [f"[{Path(path).stem}]({path})" for path in row.tables.split()]
+        links = [f"[{Path(path).stem}]({path})" for path in row.tables.split()]
+        if links:
+            links.insert(0, f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)")
         rows.append(
             {
                 "statement": row.statement,
                 "verdict": f"**{row.verdict}**",
                 "figure": row.brief,
-                "where": ", ".join([link, *tables]),
+                "where": ", ".join(links),
             }
         )
     return markdown(pd.DataFrame(rows))

@@ -77,7 +77,8 @@ class Statement:
         if self.judge is None:
             if not self.test:
                 return Finding(NOT_TESTED, "")
-            return Finding(HOLDS, f"by a test, `{self.test.partition('::')[2]}`")
+            file, _, name = self.test.partition("::")
+            return Finding(HOLDS, f"by a test, `{name}`", (file,))
         source = evidence.find(self.tables, full_only=self.full_only)
         if source is None:
             return Finding(NOT_TESTED, "no table yet")

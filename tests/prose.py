@@ -9,8 +9,9 @@ A number in a markdown cell is accounted for if it is
       4.4: 100 * differences.query("method == 'skmm' and n == 1000")["mean"].iloc[0]
       -->
 
-  and the value prints as the prose does. Tables go by the names of their CSV files; `paper` has
-  those of the full study, and `published` what is transcribed in `data/`;
+  and the value prints as the prose does; a line `table: ...` computes all numbers of the cell's
+  table below its head, row by row. Tables go by the names of their CSV files; `paper` has those of
+  the full study, and `published` what is transcribed in `data/`;
 - *asserted*: a literal in an `assert` of the code cell that follows, as it stands or in percent;
 - a *parameter*: a literal of the parameters cell, or what the full study puts in its place;
 - *constant*: on the list of `test_prose.py`, with its reason.
@@ -103,8 +104,14 @@ def namespace(stem, root=ROOT):
     }
 
 
+def numbers_of_table(text):
+    """The numbers of a text's table below its head, row by row."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [number for row in rows[2:] for number in numbers(row)]
+
+
 def checks(text):
-    """Number and expression of each line of a text's comments."""
+    """Number, or "table", and expression of each line of a text's comments."""
     lines = [line for block in CHECK.findall(text) for line in block.strip().splitlines()]
     return [tuple(part.strip() for part in line.split(":", 1)) for line in lines]
 
@@ -159,12 +166,18 @@ def complaints(texts, *, names, known, constants):
     found, used = [], set()
     for text, held in texts:
         printed, checked = numbers(text), checks(text)
-        for number, expression in checked:
-            if number not in printed:
-                found.append(f"{number}: checked, but the prose beside it has no such number")
-            elif not prints_alike(number, exact := float(eval(expression, dict(names)))):
-                found.append(f"{number}: {expression} is {exact:.6g}")
-        accounted = {number for number, _ in checked}
+        accounted = set()
+        for what, expression in checked:
+            shown = numbers_of_table(text) if what == "table" else [what]
+            exact = np.ravel(eval(expression, dict(names))).astype(float)
+            if not set(shown) <= set(printed):
+                found.append(f"{what}: checked, but the prose beside it has no such number")
+            elif len(shown) != len(exact):
+                found.append(f"{what}: {len(shown)} numbers, but {expression} has {len(exact)}")
+            for number, one in zip(shown, exact, strict=False):
+                if not prints_alike(number, one):
+                    found.append(f"{number}: {expression} is {one:.6g}")
+            accounted |= set(shown)
         for number in printed:
             if number in constants:
                 used.add(number)

@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed verify test wheel lint types bench data lock clean
+.PHONY: help env figures executed verify test wheel lint types bench data lock clean ledger
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -74,7 +74,14 @@ executed: $(EXECUTED)
 $(BUILD)/%.ipynb: notebooks/%.ipynb notebooks/profiles/$(PROFILE).yaml requirements.lock | $(INSTALLED)
 	@$(PYTHON) -m skmm_study.execution.runner $< --profile $(PROFILE)
 
+# The ledger reads the committed tables of the others, which a run may just be writing anew.
+$(BUILD)/00_ledger.ipynb: $(filter-out $(BUILD)/00_%,$(EXECUTED))
+
 -include $(EXECUTED:.ipynb=.d)
+
+ledger: $(INSTALLED) ## judge every statement by the tables as they lie: notebook 00 and README
+	@$(PYTHON) -m skmm_study.execution.runner notebooks/00_ledger.ipynb
+	@$(PYTHON) -m skmm_study.ledger.page
 
 verify: $(INSTALLED) ## run PROFILE afresh and compare its tables with the committed ones
 	@$(PYTHON) -m skmm_study.execution.verify --profile $(PROFILE) --jobs $(JOBS)

@@ -286,7 +286,18 @@ def test_make_executes_what_changed_and_nothing_else(checkout):
 @needs_make
 def test_make_alone_lists_every_target(checkout):
     text = make(checkout.root).stdout
-    for target in ("env", "figures", "verify", "test", "wheel", "lint", "bench", "lock", "clean"):
+    for target in (
+        "env",
+        "figures",
+        "ledger",
+        "verify",
+        "test",
+        "wheel",
+        "lint",
+        "bench",
+        "lock",
+        "clean",
+    ):
         assert f"make {target} " in text
 
 

@@ -8,6 +8,8 @@ from importlib import import_module
 
 _HOME = {
     "execution.output": ["OutputFolder"],
+    "ledger.evidence": ["Evidence"],
+    "ledger.page": ["ledger_frame", "ledger_table"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
     "figures.leads": ["plot_leads"],

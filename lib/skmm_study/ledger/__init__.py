@@ -1,0 +1,1 @@
+"""The ledger: every statement of the paper and of the library, judged by the committed tables."""

@@ -1,0 +1,147 @@
+"""What a statement is: its words, what it was tested by, and a rule that judges it by numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from skmm_study.ledger.evidence import Evidence
+
+HOLDS, FAILS, NOT_TESTED = "holds", "fails", "not tested"
+ONLY_IF = "holds only if "
+"""Followed by the condition."""
+
+EARLIER = "of an earlier version"
+
+Judged = tuple[str, str]
+"""Verdict and figure."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the numbers say.
+
+    Attributes:
+        verdict: ``"holds"``, ``"fails"``, ``"not tested"`` or ``"holds only if ..."``.
+        figure: the numbers, with intervals in square brackets; a range is written with "to". The
+            first clause, up to a semicolon, can stand alone.
+        tables: that it was read from, paths below the root of the project.
+        earlier: whether these are of an earlier version of their notebook.
+    """
+
+    verdict: str
+    figure: str
+    tables: tuple[str, ...] = ()
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, and where it is decided.
+
+    It is decided by ``judge`` where that is given, else by the test that ``test`` names, which
+    holds or the suite does not pass; without either it is not tested.
+
+    Attributes:
+        name: unique, lower case with hyphens.
+        source: of whom: ``"Theorem 2.2"``, ``"library"``.
+        text: what is stated.
+        tested: what was done about it.
+        tables: that ``judge`` takes, in its order; see `Evidence.find`.
+        judge: tables -> verdict and figure.
+        notebook: in which it is shown.
+        heading: of the section there.
+        test: ``"tests/file.py::name"``.
+        headline: whether the README has it, too.
+        full_only: whether the default run says nothing about it.
+    """
+
+    name: str
+    source: str
+    text: str
+    tested: str
+    tables: tuple[str, ...] = ()
+    judge: Callable[..., Judged] | None = None
+    notebook: str = ""
+    heading: str = ""
+    test: str = ""
+    headline: bool = False
+    full_only: bool = False
+
+    def settle(self, evidence: Evidence) -> Finding:
+        """Judges the statement by the best tables there are."""
+        if self.judge is None:
+            if not self.test:
+                return Finding(NOT_TESTED, "")
+            file, _, name = self.test.partition("::")
+            return Finding(HOLDS, f"by a test, `{name}`", (file,))
+        source = evidence.find(self.tables, full_only=self.full_only)
+        if source is None:
+            return Finding(NOT_TESTED, "no table yet")
+        verdict, figure = self.judge(*source.frames)
+        return Finding(verdict, figure, source.paths, source.earlier)
+
+
+def decide(true: bool, condition: str = "") -> str:
+    """Returns ``"holds"``; of what is not true, under which condition it holds or that it fails."""
+    return HOLDS if true else ONLY_IF + condition if condition else FAILS
+
+
+def where(good: Mapping[int, bool], letter: str = "n") -> str:
+    """Returns the verdict on a statement that is good at some budgets and not at others."""
+    budgets = sorted(good)
+    yes = [n for n in budgets if good[n]]
+    if len(yes) in (0, len(budgets)):
+        return decide(bool(yes))
+    first, last = yes[0], yes[-1]
+    if yes == [n for n in budgets if first <= n <= last]:
+        above = f"{first} ≤ " * (first > budgets[0])
+        below = f" ≤ {last}" * (last < budgets[-1])
+        return ONLY_IF + (f"{above}{letter}{below}" if below else f"{letter} ≥ {first}")
+    return ONLY_IF + f"{letter} = {', '.join(map(str, yes))}"
+
+
+def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
+    """Returns a number with so many digits after the point, and a true minus sign."""
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    # What rounds to zero has no sign: −0.0 would read as a direction.
+    zero = float(text) == 0
+    return text.lstrip("+-") if zero else text.replace("-", "−")
+
+
+def student(values: ArrayLike) -> tuple[float, float, float]:
+    r"""Returns the mean and its 95 % interval, :math:`\bar v \pm t_{T-1} s / \sqrt T`."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:  # a single trial tells no spread
+        return float(values.mean()), np.nan, np.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def interval(mean: float, low: float, high: float, digits: int = 2, *, signed: bool = False) -> str:
+    """Returns a number with its interval, which a single trial does not have."""
+    if np.isnan(low):
+        return number(mean, digits, signed=signed)
+    ends = (number(end, digits, signed=signed) for end in (low, high))
+    return f"{number(mean, digits, signed=signed)} [{', '.join(ends)}]"
+
+
+def proportion(count: int, total: int) -> str:
+    """Returns a count with the exact 95 % interval of its share (Clopper and Pearson)."""
+    ends = stats.binomtest(int(count), int(total)).proportion_ci()
+    return f"{count:,} of {total:,} [{_percent(ends.low)}, {_percent(ends.high)}]"
+
+
+def span(values: ArrayLike, digits: int = 2) -> str:
+    """Returns the range of values; one number if both ends print alike."""
+    values = np.asarray(values, dtype=np.float64)
+    low, high = number(values.min(), digits), number(values.max(), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

@@ -82,9 +82,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     held, advisories = licences(options.python), vulnerabilities(options.lock)
-    rows = [
-        (name, *held[name], advisories[name]) for name in sorted(held.keys() & advisories.keys())
-    ]
+    if absent := sorted(advisories.keys() - held.keys()):
+        sys.exit(f"audit: {options.python} lacks {', '.join(absent)}: install {options.lock} there")
+    rows = [(name, *held[name], advisories[name]) for name in sorted(advisories)]
     unknown = [name for name, *_, found in rows if found == UNKNOWN]
     found = [(name, what) for name, *_, what in rows if what not in ("none", UNKNOWN)]
     said = NOT_ASKED.format(unknown=len(unknown), all=len(rows)) if unknown else ASKED

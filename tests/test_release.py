@@ -140,3 +140,21 @@ def test_audit_tells_unknown_from_none(tmp_path, entry, code, cell):
     assert done.returncode == code, done.stderr
     assert f"| some-package | 1.0 | MIT / or not | {cell} |" in text
     assert ("out of reach" in text) == (cell == "not looked up")
+
+
+def test_audit_refuses_an_environment_that_lacks_what_is_locked(tmp_path):
+    """Whose licences would go untold."""
+    advisories = [{"name": name, "vulns": []} for name in ("some-package", "another")]
+    done, text = audit(tmp_path, advisories)
+    assert done.returncode == 1
+    assert "lacks another: install" in done.stderr
+    assert not text
+
+
+def test_committed_audit_is_of_the_locked_versions():
+    """After `make lock`, `make audit`: no line is of a version that is not installed any more."""
+    text = (ROOT / "figures/audit/packages.md").read_text()
+    audited = re.findall(r"^\| ([a-z0-9-]+) \| (\d\S*) \|.*\|.*\|$", text, re.MULTILINE)
+    assert len(audited) > 100
+    pins = {line.split(" ;")[0] for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert {f"{name}=={version}" for name, version in audited} <= pins

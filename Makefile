@@ -11,8 +11,12 @@ ARGS    ?=
 PYTHON    := $(VENV)/bin/python
 INSTALLED := $(VENV)/.skmm-installed
 BUILD     := build/$(PROFILE)
+TOOLS     := build/tools
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(BUILD)/%)
+# Where other versions would show first: laws of selection, inputs of all kinds, solvers, training.
+QUICK     := $(patsubst %,tests/test_%.py,properties inputs spectrum sketching simplex matching \
+  design criteria rounding selection baselines ridge risk probing gradients rivals)
 
 # This checkout's modules win over those of whichever checkout the environment was installed for.
 export PYTHONPATH := $(CURDIR)/lib
@@ -24,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed verify test wheel lint types bench data lock clean ledger
+.PHONY: help env figures executed ledger verify test lowest newest resolved wheel dist audit lint types \
+  bench data lock clean
 
 help: ## list the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -89,8 +94,33 @@ verify: $(INSTALLED) ## run PROFILE afresh and compare its tables with the commi
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
 	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_cli --cov=skmm_study $(ARGS)
 
+lowest: ## run the quick tests with the lowest versions that pyproject.toml allows (needs uv)
+	@$(MAKE) resolved RESOLUTION=lowest-direct ARGS="-W default $(ARGS)"
+
+newest: ## run the quick tests with the newest versions there are, whatever the lock says (needs uv)
+	@$(MAKE) resolved RESOLUTION=highest
+
+# Warnings of versions that are years old are nothing to mend; those of the newest ones are.
+resolved:
+	@uv venv --quiet --clear --python 3.11 build/$(RESOLUTION)
+	@uv pip install --quiet --python build/$(RESOLUTION)/bin/python --resolution $(RESOLUTION) ".[test]"
+	@build/$(RESOLUTION)/bin/python -m pytest -n $(JOBS) $(QUICK) $(ARGS)
+
 wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
 	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)
+
+dist: $(TOOLS)/.installed ## build wheel and sdist of a release in build/dist and check what they say
+	@rm -rf build/dist
+	@$(TOOLS)/bin/python -m build --outdir build/dist .
+	@$(TOOLS)/bin/python -m twine check --strict build/dist/*
+
+audit: $(INSTALLED) $(TOOLS)/.installed ## licences and known vulnerabilities of what the lock installs
+	@$(TOOLS)/bin/python .ci/audit.py --python $(PYTHON) --out figures/audit/packages.md
+
+$(TOOLS)/.installed: .ci/tools.txt
+	@$(PYTHON3) -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
 
 lint: $(INSTALLED) types ## check style, format and types of modules, tests and notebooks
 	@$(PYTHON) -m ruff check .

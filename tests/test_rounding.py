@@ -225,7 +225,7 @@ def test_coverage_of_a_subset_needs_no_start(name, n):
 
 
 def test_exchange_refuses_a_sample_that_comes_twice():
-    with pytest.raises(ValueError, match="indices must be distinct, got 3 of which 1 come again"):
+    with pytest.raises(ValueError, match="indices must be distinct, got 3 of which some are equal"):
         exchange(SecondMoment(pool(), 3), np.array([1, 1, 2]))
 
 
@@ -291,9 +291,9 @@ def test_weights_at_the_rounding_level_are_zeros():
 @pytest.mark.parametrize("bad", [-1e-9, np.nan, np.inf])
 def test_bad_weights_are_named(bad):
     s = np.array([0.5, bad, 0.5])
-    with pytest.raises(ValueError, match="s must be finite and not negative"):
+    with pytest.raises(ValueError, match=r"s must (be finite|not be negative), got"):
         round_by_sampling(s, 2, rng=0)
-    with pytest.raises(ValueError, match="s must be finite and not negative"):
+    with pytest.raises(ValueError, match=r"s must (be finite|not be negative), got"):
         round_to_top(s, 2)
 
 

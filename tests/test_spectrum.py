@@ -187,7 +187,7 @@ def test_tail_share_is_the_trace_that_is_left():
 
 @pytest.mark.parametrize("bad", [[1.0, -1e-3], [np.nan], [np.inf, 1.0]])
 def test_bad_eigenvalues_are_named(bad):
-    with pytest.raises(ValueError, match="eigenvalues must be finite and not negative"):
+    with pytest.raises(ValueError, match=r"eigenvalues must (be finite|not be negative), got"):
         intrinsic_dimension(bad, 10)
 
 

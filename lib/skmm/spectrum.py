@@ -13,7 +13,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.eigen import rank_cutoff
-from skmm.numerics.inputs import check_integer, check_rows
+from skmm.numerics.inputs import check_integer, check_rows, check_vector
 from skmm.numerics.threads import large_product, one_thread
 from skmm.numerics.ties import first_largest
 
@@ -55,10 +55,10 @@ def intrinsic_dimension(eigenvalues: ArrayLike, N: int) -> int:
         Sketchy Moment Matching, Definition of the intrinsic dimension (before Corollary 2.3).
     """
     check_integer(N, "N", low=1, hint="it is the number of samples in the pool")
-    descending = np.sort(np.asarray(eigenvalues, dtype=np.float64).ravel())[::-1]
-    if not np.isfinite(descending).all() or (descending < 0).any():
+    descending = np.sort(check_vector(eigenvalues, "eigenvalues"))[::-1]
+    if (descending < 0).any():
         raise ValueError(
-            f"eigenvalues must be finite and not negative, got {descending.min()} to "
+            f"eigenvalues must not be negative, got {descending.min()} to "
             f"{descending.max()}; clip the rounding errors of an eigensolver at 0"
         )
     # tails[t] is the trace left when the leading t are taken; summed from the small end up.
@@ -178,8 +178,14 @@ class Spectrum:
         The second moment of the pool is the identity in them.
 
         Raises:
-            ValueError: ``k`` exceeds `rank`, so that there is nothing to divide by.
+            ValueError: ``k`` exceeds `rank`, so that there is nothing to divide by, or the rows are
+                of another dimension.
         """
+        if rows.shape[-1] != (m := len(self.eigenvectors)):
+            raise ValueError(
+                f"rows must have the m={m} columns that the spectrum is of, "
+                f"got shape {list(rows.shape)}; take both from one view of the pool"
+            )
         check_integer(k, "k", low=0, high=self.rank, hint="directions beyond the rank are empty")
         return rows @ (self.eigenvectors[:, :k] / np.sqrt(self.eigenvalues[:k]))
 

@@ -31,6 +31,11 @@ class Criterion(ABC):
 
     inside: NDArray[np.bool_]
 
+    @property
+    @abstractmethod
+    def N(self) -> int:
+        """Number of rows."""
+
     @abstractmethod
     def start(self, indices: Indices) -> None:
         """Makes ``indices`` the current subset."""
@@ -72,6 +77,9 @@ class Combination(Criterion):
     Args:
         terms: Pairs of weight and criterion.
 
+    Raises:
+        ValueError: there are none, or they are of pools of different sizes.
+
     Example:
         >>> import numpy as np
         >>> import skmm
@@ -85,6 +93,17 @@ class Combination(Criterion):
 
     def __init__(self, terms: Sequence[tuple[float, Criterion]]):
         self._terms = list(terms)
+        sizes = {term.N for _, term in self._terms}
+        if len(sizes) != 1:
+            raise ValueError(
+                "terms must be criteria of one pool, at least one, "
+                f"got {len(self._terms)} of N in {sorted(sizes)}"
+            )
+
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return self._terms[0][1].N
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""

@@ -9,6 +9,7 @@ import numpy as np
 from skmm.criteria.base import Floats, Indices, blocks
 from skmm.criteria.medoids import Medoids, add_cross
 from skmm.numerics.gaussian import GaussianKernel
+from skmm.numerics.inputs import check_budget, check_rows
 
 _PROBES = 512
 """Samples at which the unit is computed; in a pool of so many it is exact."""
@@ -43,7 +44,8 @@ class Coverage(Medoids):
         sigma: Width of the kernel, in the units of the rows.
 
     Raises:
-        ValueError: ``sigma`` is no finite number above 0.
+        ValueError: ``rows`` are not finite numbers ``[N, m]``, ``n`` is outside ``1..N``, or
+            ``sigma`` is no finite number above 0.
 
     References:
         Schubert and Rousseeuw (2021), https://arxiv.org/abs/2008.05171
@@ -62,7 +64,8 @@ class Coverage(Medoids):
     """
 
     def __init__(self, rows: Floats, n: int, *, sigma: float = 1.0):
-        self._take(GaussianKernel(rows, sigma), n)
+        rows = check_rows(rows, "rows")
+        self._take(GaussianKernel(rows, sigma), check_budget(n, len(rows)))
 
     @classmethod
     def of(cls, kernel: GaussianKernel, n: int) -> Coverage:
@@ -77,6 +80,11 @@ class Coverage(Medoids):
         missed = _missed_by_uniform(kernel, n)
         self._unit = 1.0 / missed if missed > _COVERED else 0.0
         self._line = np.arange(n)
+
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return self._kernel.N
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""

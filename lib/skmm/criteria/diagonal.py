@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.numerics.inputs import check_budget, check_positive, check_rows
 
 
 class DiagonalShortfall(Criterion):
@@ -23,6 +24,10 @@ class DiagonalShortfall(Criterion):
         n: Budget.
         slack: :math:`c_S`.
 
+    Raises:
+        ValueError: ``shares`` are not finite numbers ``[N, k]``, ``n`` is outside ``1..N``, or
+            ``slack`` is not positive.
+
     Example:
         >>> import numpy as np
         >>> import skmm
@@ -37,7 +42,14 @@ class DiagonalShortfall(Criterion):
     """
 
     def __init__(self, shares: Floats, n: int, *, slack: float = 1.0):
-        self._shares = shares * (slack / n)
+        shares = check_rows(shares, "shares")
+        slack = check_positive(slack, "slack", hint="the paper uses 1/0.9 to 1/0.6")
+        self._shares = shares * (slack / check_budget(n, len(shares)))
+
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return len(self._shares)
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""

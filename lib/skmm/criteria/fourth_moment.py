@@ -34,6 +34,9 @@ class FourthMoment(KernelDiscrepancy):
         rows: Sketched rows, shape ``[N, m]``, best of unit norm: the eighth power of norms counts.
         n: Budget.
 
+    Raises:
+        ValueError: ``rows`` are not finite numbers ``[N, m]``, or ``n`` is outside ``1..N``.
+
     Example:
         >>> import numpy as np
         >>> import skmm

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.numerics.inputs import check_budget, check_rows
 from skmm.numerics.threads import large_product
 
 _HELD = 1 << 25
@@ -43,7 +44,13 @@ class KernelDiscrepancy(Criterion):
     _place: Indices
 
     def __init__(self, rows: Floats, n: int):
-        self._rows, self._n, self._on_shortlist = rows, n, False
+        self._rows = check_rows(rows, "rows")
+        self._n, self._on_shortlist = check_budget(n, len(self._rows)), False
+
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return len(self._rows)
 
     def _rescale(self) -> None:
         """Takes the expectation over uniform draws as the unit."""

@@ -193,6 +193,11 @@ class Shortlist(Medoids):
         self._held = whole._similar(rows)
         self._entered = np.full(len(whole._line), -1)  # the row that took a place, if one did
 
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return len(self.inside)
+
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`; what is selected beyond the shortlist stays."""
         before = np.flatnonzero(self.inside)

@@ -24,6 +24,9 @@ class SecondMoment(KernelDiscrepancy):
         n: Budget.
         mean: Whether to match the first moment together with the second.
 
+    Raises:
+        ValueError: ``rows`` are not finite numbers ``[N, m]``, or ``n`` is outside ``1..N``.
+
     Example:
         >>> import numpy as np
         >>> import skmm
@@ -39,6 +42,7 @@ class SecondMoment(KernelDiscrepancy):
 
     def __init__(self, rows: Floats, n: int, *, mean: bool = False):
         super().__init__(rows, n)
+        rows = self._rows
         self._moment = rows.T @ rows / len(rows)
         self._mean = rows.mean(axis=0)
         norms = np.einsum("ij,ij->i", rows, rows)

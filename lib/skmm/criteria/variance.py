@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from skmm.criteria.base import Criterion, Floats, Indices
+from skmm.numerics.inputs import check_budget, check_positive, check_rows
 
 
 class VOptimality(Criterion):
@@ -25,6 +26,10 @@ class VOptimality(Criterion):
         n: Budget.
         alpha: Ridge in units of the pool's variance in a direction.
 
+    Raises:
+        ValueError: ``whitened`` are not finite numbers ``[N, k]``, ``n`` is outside ``1..N``, or
+            ``alpha`` is not positive.
+
     Example:
         >>> import numpy as np
         >>> import skmm
@@ -39,9 +44,15 @@ class VOptimality(Criterion):
     """
 
     def __init__(self, whitened: Floats, n: int, *, alpha: float = 1e-3):
-        self._rows = whitened / np.sqrt(n)
-        self._alpha = alpha
+        whitened = check_rows(whitened, "whitened")
+        self._rows = whitened / np.sqrt(check_budget(n, len(whitened)))
+        self._alpha = check_positive(alpha, "alpha", hint="1e-3 is little beside a direction's 1")
         self._on_shortlist = False
+
+    @property
+    def N(self) -> int:
+        """See `Criterion.N`."""
+        return len(self._rows)
 
     def start(self, indices: Indices) -> None:
         """See `Criterion.start`."""

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from skmm.matching.simplex import best_vertex, project_capped_simplex
 from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.eigen import rank_cutoff
-from skmm.numerics.inputs import check_budget, check_integer, check_positive, check_rows
+from skmm.numerics.inputs import (
+    check_budget,
+    check_integer,
+    check_positive,
+    check_rows,
+    check_vector,
+)
 from skmm.numerics.threads import one_thread
 
 Array = NDArray[np.float64]
@@ -52,6 +58,9 @@ def v_optimality(whitened: Array, s: Array) -> float:
     Returns:
         The value; 1 for the whole pool, infinite if a direction is left out.
 
+    Raises:
+        ValueError: ``whitened`` or ``s`` are not finite numbers of one N.
+
     Example:
         >>> import numpy as np
         >>> import skmm
@@ -60,6 +69,8 @@ def v_optimality(whitened: Array, s: Array) -> float:
         >>> round(skmm.v_optimality(whitened, np.full(50, 1 / 50)), 12)
         1.0
     """
+    whitened = check_rows(whitened, "whitened")
+    s = check_vector(s, "s", len(whitened))
     moment = whitened.T @ (s[:, None] * whitened)
     eigenvalues = scipy.linalg.eigvalsh(moment)
     if eigenvalues[0] <= rank_cutoff(len(moment), eigenvalues[-1]):

@@ -81,7 +81,7 @@ def moment_shares(
         Shares, shape ``[N, k]``.
 
     Raises:
-        ValueError: ``k`` exceeds the rank of the moment.
+        ValueError: ``rows`` are not finite numbers ``[N, m]``, or ``k`` exceeds the rank.
 
     Example:
         >>> import numpy as np
@@ -92,7 +92,7 @@ def moment_shares(
         array([1., 1., 1.])
     """
     k = spectrum.rank if k is None else k
-    shares = spectrum.whiten(rows, k)
+    shares = spectrum.whiten(check_rows(rows, "rows"), k)
     np.square(shares, out=shares)
     return shares
 
@@ -214,8 +214,7 @@ def check_slack(slack: float) -> float:
 
 
 def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares = np.asarray(shares)
-    if shares.ndim == 2 and shares.shape[1] == 0 < len(shares):
+    if isinstance(shares, np.ndarray) and shares.ndim == 2 and shares.shape[1] == 0 < len(shares):
         return shares
     shares = check_rows(shares, "shares").astype(np.float64, copy=False)
     if (least := shares.min()) < 0:

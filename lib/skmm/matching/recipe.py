@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skmm.matching.program import RelaxedSelection, check_slack, moment_shares, relaxed_selection
 from skmm.matching.simplex import random_vertex
 from skmm.numerics.extras import extra
-from skmm.numerics.inputs import check_budget, check_integer, check_positive
+from skmm.numerics.inputs import check_budget, check_integer, check_positive, check_rows
 from skmm.numerics.streams import as_generator
 from skmm.spectrum import Spectrum
 
@@ -65,6 +65,7 @@ def adam_clip_renormalise(
         >>> round(float(relaxed.s.sum()), 12), relaxed.steps, int((relaxed.start > 0).sum())
         (1.0, 5, 10)
     """
+    rows = check_rows(rows, "rows")
     N = len(rows)
     check_budget(n, N)
     floor = 1.0 / check_slack(slack)

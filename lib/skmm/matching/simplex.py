@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import check_budget
+from skmm.numerics.inputs import check_budget, check_vector
 
 
 def project_capped_simplex(y: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -32,18 +32,16 @@ def project_capped_simplex(y: NDArray[np.float64], n: int) -> NDArray[np.float64
         The projection, shape ``[N]``; its sum is 1 up to rounding.
 
     Raises:
-        ValueError: ``n`` is outside ``1..N``, or an entry of ``y`` is not finite.
+        ValueError: ``n`` is outside ``1..N``, or ``y`` is no vector of finite numbers.
 
     Example:
         >>> import skmm
         >>> skmm.project_capped_simplex([0.9, 0.3, 0.1, -1.0], 2).round(3).tolist()
         [0.5, 0.35, 0.15, 0.0]
     """
-    y = np.asarray(y, dtype=np.float64)
+    y = check_vector(y, "y")
     N = len(y)
     check_budget(n, N)
-    if not np.isfinite(y).all():
-        raise ValueError(f"y must be finite, got {y[~np.isfinite(y)][0]}; drop such entries")
     cap = 1.0 / n
     if n == N:
         return np.full(N, cap)

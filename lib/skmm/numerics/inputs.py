@@ -70,6 +70,23 @@ def check_indices(indices: ArrayLike, N: int, name: str = "indices") -> NDArray[
     return array.astype(np.intp, copy=False)
 
 
+def check_vector(values: ArrayLike, name: str, N: int | None = None) -> NDArray[np.float64]:
+    """Returns finite real numbers as ``float64``, shape ``[N]``, any number of them unless told."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be real numbers of shape [N]; {error}") from error
+    if array.ndim != 1 or array.dtype.kind not in "fiub" or N not in (None, len(array)):
+        raise ValueError(
+            f"{name} must be real numbers of shape [{'N' if N is None else N}], "
+            f"got shape {list(array.shape)} and dtype {array.dtype}"
+        )
+    array = array.astype(np.float64, copy=False)
+    if not (finite := np.isfinite(array)).all():
+        raise ValueError(f"{name} must be finite, got {array[~finite][0]}; drop such entries")
+    return array
+
+
 def check_labels(labels: ArrayLike, N: int, name: str = "labels") -> NDArray[np.int64]:
     """Returns class labels as ``int64``, shape ``[N]``."""
     array = np.asarray(labels)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skmm.criteria import Criterion
 from skmm.numerics.convergence import warn_of_limit
-from skmm.numerics.inputs import check_integer
+from skmm.numerics.inputs import check_indices, check_integer
 from skmm.numerics.threads import one_thread
 from skmm.numerics.ties import TIE, first_least, least
 
@@ -69,8 +69,8 @@ def exchange(
         The subset, the criterion's value there, and whether the descent came to its end.
 
     Raises:
-        ValueError: ``indices`` come twice, ``fixed`` are not among them, or ``max_swaps`` or
-            ``shortlist`` are out of range.
+        ValueError: ``indices`` are not distinct rows of the pool, ``fixed`` are not among them, or
+            ``max_swaps`` or ``shortlist`` are out of range.
 
     Warns:
         ConvergenceWarning: ``max_swaps`` were made and another would help.
@@ -84,12 +84,11 @@ def exchange(
         >>> len(end.indices), end.converged, end.value < 0.1
         (10, True, True)
     """
+    indices = check_indices(indices, criterion.N)
     n = len(indices)
     limit = 20 * n + 100 if max_swaps is None else max_swaps
     check_integer(limit, "max_swaps", low=0, hint="each replaces one sample")
     check_integer(shortlist, "shortlist", low=1, hint="128 serves most pools")
-    if (distinct := len(np.unique(indices))) < n:
-        raise ValueError(f"indices must be distinct, got {n} of which {n - distinct} come again")
     held = np.zeros(0, dtype=np.intp) if fixed is None else fixed
     if (strange := int(np.count_nonzero(~np.isin(held, indices)))) > 0:
         raise ValueError(

@@ -12,7 +12,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from skmm.numerics.eigen import rank_cutoff
-from skmm.numerics.inputs import check_budget, check_positive, check_rows
+from skmm.numerics.inputs import check_budget, check_positive, check_rows, check_vector
 
 
 def round_by_regret(
@@ -41,7 +41,8 @@ def round_by_regret(
         Distinct indices, shape ``[n]``, in the order chosen.
 
     Raises:
-        ValueError: ``n`` or ``rate`` out of range, or a design that leaves a direction out.
+        ValueError: ``n`` or ``rate`` out of range, weights that are not N finite numbers, or a
+            design that leaves a direction out.
 
     Example:
         >>> import numpy as np
@@ -57,6 +58,7 @@ def round_by_regret(
     """
     whitened = check_rows(whitened, "whitened").astype(np.float64, copy=False)
     N, k = whitened.shape
+    s = check_vector(s, "s", N)
     check_budget(n, N)
     eta = check_positive(rate, "rate", hint="between 1 and 10 little depends on it") * np.sqrt(k)
     values, vectors = scipy.linalg.eigh(whitened.T @ (s[:, None] * whitened))

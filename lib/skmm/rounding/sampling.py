@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.numerics.inputs import check_budget
+from skmm.numerics.inputs import check_budget, check_vector
 from skmm.numerics.streams import as_generator
 from skmm.numerics.ties import TIE, least
 
@@ -75,8 +75,8 @@ def round_to_top(s: NDArray[np.float64], n: int) -> NDArray[np.intp]:
 
 
 def _check_weights(s: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    s = np.asarray(s, dtype=np.float64)
+    s = check_vector(s, "s")
     check_budget(n, len(s))
-    if not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError(f"s must be finite and not negative, got a weight of {s.min()}")
+    if (s < 0).any():
+        raise ValueError(f"s must not be negative, got a weight of {s.min()}; clip it at 0")
     return s

@@ -87,7 +87,10 @@ class Sketch(ABC):
             if not rows.is_floating_point() or rows.dtype.itemsize < 4:
                 rows = rows.float()
         else:
-            rows = np.asarray(rows)
+            try:
+                rows = np.asarray(rows)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"rows must be of equal length [..., r]; {error}") from error
             _check_real(rows.dtype.kind in "fiub", rows.dtype)
             if rows.dtype not in (np.float32, np.float64):
                 rows = rows.astype(np.float64)

@@ -9,7 +9,7 @@ from importlib import import_module
 _HOME = {
     "execution.output": ["OutputFolder"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
-    "figures.methods": ["MethodStyle", "method_label", "method_styles"],
+    "figures.methods": ["CASE_COLORS", "MethodStyle", "method_label", "method_styles"],
     "figures.leads": ["plot_leads"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],
@@ -23,7 +23,7 @@ _HOME = {
     "report.published": ["compare_published", "read_published", "side_by_side"],
     "trials.rates": ["rate_trials"],
     "trials.sketches": ["sketch_costs", "sketch_trials"],
-    "figures.style": ["plain_log", "plot_bands", "set_style"],
+    "figures.style": ["mark_clipped", "plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],
     "trials.trials": ["Trials", "run_trials"],
     "theory.distortion": [

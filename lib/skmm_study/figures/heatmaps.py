@@ -101,9 +101,9 @@ def plot_grades(
         text = f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1000 else ">999"
         text += f" (−{missing})" if missing else ""
         color = "white" if value > edges[grades // 2] else "black"
-        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
+        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=6.5)
     ax.set_yticks(range(len(values)), list(values.index))
     ax.grid(visible=False)
-    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40)
+    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40, pad=0.015)
     bar.ax.set_yticklabels([*(f"{edge:g}" for edge in edges[:-1]), "more"])
     bar.set_label(label)

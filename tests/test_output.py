@@ -310,6 +310,12 @@ def test_unknown_methods_get_looks_of_their_own():
             lambda x: np.mean(x) - np.std(x, ddof=1),
             lambda x: np.mean(x) + np.std(x, ddof=1),
         ),
+        (
+            "error",
+            np.mean,
+            lambda x: np.mean(x) - np.std(x, ddof=1) / np.sqrt(len(x)),
+            lambda x: np.mean(x) + np.std(x, ddof=1) / np.sqrt(len(x)),
+        ),
     ],
 )
 def test_bands_are_what_the_legend_says(rng, band, center, low, high):
@@ -339,7 +345,7 @@ def test_bands_name_unequal_numbers_of_trials_and_missing_columns(known):
     assert ax.get_legend() is None
     with pytest.raises(ValueError, match="a column 'loss'"):
         skmm_study.plot_bands(ax, known, y="loss")
-    with pytest.raises(ValueError, match="band must be one of quartiles, range, std"):
+    with pytest.raises(ValueError, match="band must be one of error, quartiles, range, std"):
         skmm_study.plot_bands(ax, known, y="risk", band="sem")
 
 
@@ -367,3 +373,19 @@ def _close_figures():
     yield
     plt.close("all")
     plt.rcdefaults()
+
+
+def test_points_beyond_the_frame_are_marked():
+    """Each at its place along the edge, in its line's colour; those at one place do not cover."""
+    fig, ax = plt.subplots()
+    ax.plot([1, 2, 3], [0.5, 9, 9], "o-", color="red")
+    ax.plot([1, 2, 3], [-9, 0.5, 9], "s-", color="blue")
+    ax.axhline(20)
+    ax.set_ylim(0, 1)
+    skmm_study.mark_clipped(ax)
+    marks = [(*line.get_xydata()[0], line.get_color(), line.get_marker()) for line in ax.lines[3:]]
+    expected = [(2, 0.975, "red", "^"), (3, 0.975, "red", "^")]
+    expected += [(1, 0.025, "blue", "v"), (3, 0.925, "blue", "^")]
+    assert [(x, round(y, 3), *look) for x, y, *look in marks] == expected
+    assert ax.get_ylim() == (0, 1)
+    plt.close(fig)

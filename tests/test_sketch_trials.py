@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.sketching import GaussianSketch, SparseSignSketch
+from skmm.sketching import SKETCHES, GaussianSketch, SparseSignSketch
 from skmm_study.trials.sketches import sketch_costs, sketch_trials
 
 DRAWS = {"gaussian": GaussianSketch.draw, "sparse-sign": SparseSignSketch.draw}
@@ -42,3 +42,12 @@ def test_bad_input_is_named():
         sketch_costs(DRAWS, [10], 2, repeats=0)
     with pytest.raises(ValueError, match="m must be"):
         sketch_trials(np.ones((3, 4)), DRAWS, [5], seeds=[0], measure=lambda S: {})
+
+
+def test_a_gaussian_map_takes_twice_the_memory_of_any_other():
+    """Its 8 r m bytes at least, where every other map takes less than half of that."""
+    r, m = 20_000, 64
+    draws = {name: kind.draw for name, kind in SKETCHES.items()}
+    megabytes = sketch_costs(draws, [r], m, repeats=1).set_index("map")["megabytes"]
+    assert megabytes["gaussian"] >= 8e-6 * r * m
+    assert megabytes.drop("gaussian").max() < megabytes["gaussian"] / 2

@@ -11,7 +11,7 @@ _HOME = {
     "ledger.evidence": ["Evidence"],
     "ledger.page": ["ledger_frame", "ledger_table"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
-    "figures.methods": ["MethodStyle", "method_label", "method_styles"],
+    "figures.methods": ["CASE_COLORS", "MethodStyle", "method_label", "method_styles"],
     "figures.leads": ["plot_leads"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],
@@ -26,7 +26,7 @@ _HOME = {
     "trials.rates": ["rate_trials"],
     "trials.rounds": ["select_in_rounds"],
     "trials.sketches": ["sketch_costs", "sketch_trials"],
-    "figures.style": ["plain_log", "plot_bands", "set_style"],
+    "figures.style": ["mark_clipped", "plain_log", "plot_bands", "set_style"],
     "report.tables": ["markdown_table"],
     "trials.trials": ["Trials", "run_trials"],
     "theory.distortion": [

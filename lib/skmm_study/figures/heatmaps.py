@@ -19,11 +19,15 @@ def plot_differences(
 ) -> list[str]:
     """Draws mean differences to a baseline, methods x budgets; stars mark intervals clear of zero.
 
+    The middle decides the colours: full strength is at twice the median size of a difference, so
+    that one method that fails does not pale all others. Methods that look at labels or at a
+    trained model stand below a rule.
+
     Args:
         ax: axes to draw on; the title stays yours.
         gaps: of `skmm_study.paired_differences`, in shares: drawn and printed as points, times 100.
         order: methods from the top; unless told, by their mean over the budgets that all of them
-            have, best first.
+            have, best first. Those that see labels come last in any case.
 
     Returns:
         The methods in the order drawn, for the panel beside this one.
@@ -41,19 +45,28 @@ def plot_differences(
         order = list(shared.mean(axis=1).sort_values(ascending=False, kind="stable").index)
     if unknown := [name for name in order if name not in means.index]:
         raise ValueError(f"order names {unknown[0]!r}, but gaps has only {list(means.index)}")
+    free = [name for name in order if not _sees_labels(name)]
+    order = free + [name for name in order if _sees_labels(name)]
     clear = ((gaps["low"] > 0) | (gaps["high"] < 0)).map({True: "*", False: ""})
     texts = gaps.assign(text=(100 * gaps["mean"]).map("{:+.1f}".format) + clear)
     texts = texts.pivot(index="method", columns="n", values="text")
-    # The baseline is white; the strongest colour is for the largest difference of either sign.
-    reach = means.loc[order].abs().max(axis=None)
+    # The baseline is white; differences beyond the reach share the strongest colour.
+    reach = 2 * np.nanmedian(means.loc[order].abs()) or 1.0
     scale = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach, "cbar": False}
-    size = 7 if means.shape[1] <= 6 else 6  # points; half a page's width has to hold the columns
-    marks = {"annot": texts.loc[order], "fmt": "", "annot_kws": {"size": size}}
+    marks = {"annot": texts.loc[order], "fmt": "", "annot_kws": {"size": 7}}
     names = [method_label(name) for name in order]
     sns.heatmap(means.loc[order], ax=ax, yticklabels=names, **scale, **marks)
+    if 0 < len(free) < len(order):
+        ax.axhline(len(free), color="black", linewidth=1.5)
     ax.grid(False)
     ax.set(xlabel="budget $n$", ylabel="")
     return list(order)
+
+
+def _sees_labels(name: str) -> bool:
+    from skmm.selection.selectors import SELECTORS
+
+    return name in SELECTORS and bool(SELECTORS[name].needs)
 
 
 def plot_grades(
@@ -85,12 +98,12 @@ def plot_grades(
     )
     for i, j in np.ndindex(values.shape):
         value, missing = values.iat[i, j], int(lost.iat[i, j])
-        text = f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1000 else "> 999"
+        text = f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1000 else ">999"
         text += f" (−{missing})" if missing else ""
         color = "white" if value > edges[grades // 2] else "black"
-        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=6)
+        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=6.5)
     ax.set_yticks(range(len(values)), list(values.index))
     ax.grid(visible=False)
-    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40)
+    bar = ax.figure.colorbar(shade, ax=ax, ticks=np.arange(grades + 1) - 0.5, aspect=40, pad=0.015)
     bar.ax.set_yticklabels([*(f"{edge:g}" for edge in edges[:-1]), "more"])
     bar.set_label(label)

@@ -31,7 +31,7 @@ LOOKS = {
     "facility_location": ("#FBAFE4", "X"),
     "k_means": ("#000000", "*"),
     "max_herding": ("#029E73", "o"),
-    "k_medoids": ("#0173B2", "D"),
+    "k_medoids": ("#332288", "D"),
     "kernel_herding": ("#CA9161", "v"),
     "log_det": ("#000000", "P"),
     "typiclust": ("#DE8F05", "P"),
@@ -53,12 +53,16 @@ LOOKS = {
 }
 """Colour and marker of the methods of the library, by name; their labels are in the registry."""
 
+# Tol's muted palette: none of these is the colour of a method.
+CASE_COLORS = ["#44AA99", "#999933", "#AA4499", "#CC6677", "#117733", "#DDCC77", "#000000"]
+"""Colours of what is no method: budgets, pools, sketches, roundings."""
+
 MAPS = {
-    "gaussian": MethodStyle("Gaussian", "#0173B2", "o"),
-    "rademacher": MethodStyle("Signs", "#DE8F05", "s"),
-    "sparse-sign": MethodStyle("Sparse signs", "#029E73", "^"),
-    "srht": MethodStyle("SRHT", "#CC78BC", "D"),
-    "count": MethodStyle("CountSketch", "#CA9161", "v"),
+    "gaussian": MethodStyle("Gaussian", CASE_COLORS[0], "o"),
+    "rademacher": MethodStyle("Signs", CASE_COLORS[3], "s"),
+    "sparse-sign": MethodStyle("Sparse signs", CASE_COLORS[4], "^"),
+    "srht": MethodStyle("SRHT", CASE_COLORS[2], "D"),
+    "count": MethodStyle("CountSketch", CASE_COLORS[1], "v"),
 }
 """The sketches by name; a CountSketch is a sparse sign map with one nonzero a row."""
 
@@ -70,7 +74,7 @@ _CRITERIA = {
 }
 
 _OTHERS = MAPS | _CRITERIA
-_SPARE = [("#0173B2", "o"), ("#DE8F05", "s"), ("#029E73", "^"), ("#CC78BC", "D"), ("#000000", "v")]
+_SPARE = list(zip(CASE_COLORS, "os^DvPX", strict=True))
 
 
 def method_label(name: object) -> str:

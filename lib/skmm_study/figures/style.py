@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -46,6 +47,7 @@ _BANDS = {
     "range": ("median", "min", "max", "median and range"),
     "quartiles": ("median", "low", "high", "median and quartiles"),
     "std": ("mean", "below", "above", "mean ± std"),
+    "error": ("mean", "least", "most", "mean ± standard error"),
 }
 
 
@@ -100,15 +102,15 @@ def plot_bands(
         x: column of the horizontal axis.
         y: column of the vertical axis.
         hue: column that tells lines apart; methods keep one look in all figures.
-        band: ``"range"`` (median, minimum to maximum), ``"quartiles"`` (median, 25 to 75 %) or
-            ``"std"`` (mean ± sample standard deviation).
+        band: ``"range"`` (median, minimum to maximum), ``"quartiles"`` (median, 25 to 75 %),
+            ``"std"`` (mean ± sample standard deviation) or ``"error"`` (mean ± its standard error).
         legend: whether to draw a legend, titled by what line and band are.
 
     Returns:
         What line and band are, for the caption: ``"median and range of 8 trials"``.
 
     Raises:
-        ValueError: ``band`` is none of the three, or ``frame`` lacks a column.
+        ValueError: ``band`` is none of the four, or ``frame`` lacks a column.
     """
     check_choice(band, "band", _BANDS)
     if missing := [name for name in (x, y, hue) if name not in frame]:
@@ -120,6 +122,8 @@ def plot_bands(
         spread["low"], spread["high"] = trials.quantile(0.25), trials.quantile(0.75)
         spread["below"] = spread["mean"] - spread["std"].fillna(0)
         spread["above"] = spread["mean"] + spread["std"].fillna(0)
+        error = trials.sem().fillna(0)
+        spread["least"], spread["most"] = spread["mean"] - error, spread["mean"] + error
         first = name == "skmm"
         ax.fill_between(
             spread.index, spread[low], spread[high], color=style.color, alpha=0.15, linewidth=0
@@ -140,3 +144,30 @@ def plot_bands(
     if legend:
         ax.legend(title=caption)
     return caption
+
+
+def mark_clipped(ax: Axes) -> None:
+    """Marks the points of lines that lie above or below the frame by a triangle at its edge.
+
+    Several at one place are stacked towards the middle, in the order of the lines. Call it last,
+    when the limits are set.
+    """
+    low, high = ax.get_ylim()
+    stacked: dict[tuple[float, bool], int] = {}
+    for line in ax.get_lines():
+        if line.get_marker() in ("None", "", None) or line.get_transform() != ax.transData:
+            continue
+        for x, y in zip(*line.get_data(orig=False), strict=True):
+            if not np.isfinite(y) or low <= y <= high:
+                continue
+            place = stacked.setdefault((x, y > high), 0)
+            stacked[x, y > high] += 1
+            ax.plot(
+                *(x, 0.975 - 0.05 * place if y > high else 0.025 + 0.05 * place),
+                marker="^" if y > high else "v",
+                color=line.get_color(),
+                markeredgecolor="white",
+                markersize=6,
+                transform=ax.get_xaxis_transform(),
+                zorder=5,
+            )

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from skmm.training.probing import LinearProbe
 from skmm_study.pools.compact import CompactPool
 from skmm_study.trials.comparisons import Comparison
 from skmm_study.trials.fits import ProbeFit
@@ -35,3 +36,17 @@ def test_halves_are_those_of_separate_probes(data, tmp_path):
         expected = alone.set_index("method")["score"]
         assert found[column].to_dict() == pytest.approx(expected.to_dict())
     assert found["first"].nunique() + found["second"].nunique() > 2
+
+
+def test_what_rows_have_in_common_is_fitted_once(data, monkeypatch):
+    """Two rows with one subset, in another order, and one of another seed: two fits, three rows."""
+    fits = []
+    fit = LinearProbe.fit
+    monkeypatch.setattr(LinearProbe, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k))
+    S = np.arange(12)
+    found = half_scores(
+        data, {("a", 12, 0): S, ("b", 12, 0): S[::-1], ("a", 12, 1): S}, penalty=0.1
+    )
+    assert len(fits) == 2
+    assert found["method"].tolist() == ["a", "b", "a"]
+    assert found["score"].nunique() == 1

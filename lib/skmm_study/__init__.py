@@ -10,6 +10,7 @@ _HOME = {
     "execution.output": ["OutputFolder"],
     "figures.clusters": ["plot_pool", "plot_subset", "ring_layout"],
     "figures.methods": ["MethodStyle", "method_label", "method_styles"],
+    "figures.intervals": ["plot_intervals"],
     "figures.leads": ["plot_leads"],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],

@@ -1,4 +1,4 @@
-"""What a way of reporting finds where there is nothing: one draw for all seeds, the best of many."""
+"""Reporting that finds something in nothing: one draw for all seeds, the best of many."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def best_of_each(frame: pd.DataFrame, group: str) -> pd.DataFrame:
 
 
 def mean_interval(values: ArrayLike, *, level: float = 0.95) -> dict[str, float]:
-    """Returns ``mean``, ``low`` and ``high`` of Student's interval; of one value, without an end."""
+    """Returns ``mean``, ``low`` and ``high`` of Student's interval; NaN ends of one value."""
     values = np.asarray(values, dtype=np.float64)
     T, mean = len(values), float(values.mean())
     if T < 2:
@@ -88,7 +88,7 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> dict[str, float]
 
 
 def points(mean: float, low: float, high: float, *, unit: float = 100.0, digits: int = 1) -> str:
-    """Writes a difference with its interval, ``+0.4 [−0.1, 0.9]``; the mean alone if it has none."""
+    """Writes a difference as ``+0.4 [−0.1, 0.9]``, the mean alone if it has no interval."""
     text = f"{unit * mean:+.{digits}f}"
     if not np.isnan(low):
         text += f" [{unit * low:.{digits}f}, {unit * high:.{digits}f}]"

@@ -11,11 +11,11 @@ import numpy as np
 from skmm.training.probing import LinearProbe, probe_scores
 from skmm_study.pools.compact import CompactPool
 from skmm_study.storage.code import code_behind
-from skmm_study.storage.grid import run_grid
 from skmm_study.storage.keys import arithmetic, array_digest
 from skmm_study.storage.rows import Cell, Outcome
 from skmm_study.trials.pairing import evaluation_rng
-from skmm_study.trials.subsets import Subsets, in_order, subset_digest
+from skmm_study.trials.subsets import Subsets, in_order
+from skmm_study.trials.twins import run_distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,8 @@ def half_scores(
 ) -> pd.DataFrame:
     """Scores every subset on the even and on the odd rows of the test set, by one fit.
 
+    What several rows of a seed have in common is fitted once.
+
     Args:
         data: pool and test set.
         subsets: ``(method, n, seed)`` -> positions in the pool.
@@ -62,13 +64,12 @@ def half_scores(
 
     Returns:
         One row a subset: ``method``, ``n``, ``seed``, and the accuracies ``first`` (even rows),
-        ``second`` (odd rows) and ``score`` (all of them).
+        ``second`` (odd rows) and ``score`` (all of them); in the order of ``subsets``.
     """
     key = {}
     if folder is not None:
         parts = ("pool", "pool_labels", "test", "test_labels")
         key = {part: array_digest(getattr(data, part)) for part in parts}
         key |= {"penalty": penalty, "code": code_behind(__name__), "arithmetic": arithmetic()}
-    measure = _Halving(data, subsets, penalty)
-    cells = [Cell(*at, subset_digest(S)) for at, S in subsets.items()]
-    return run_grid(measure, cells, folder=folder, name="halves", key=key, workers=workers).results
+    measure, named = _Halving(data, subsets, penalty), {"name": "halves", "key": key}
+    return run_distinct(measure, subsets, folder=folder, workers=workers, **named)

@@ -20,7 +20,8 @@ from skmm_study.trials.costs import metered
 from skmm_study.trials.pairing import evaluation_rng
 from skmm_study.trials.selections import Selecting, method_settings, selection_digest, subset_of
 from skmm_study.trials.subsamples import Subsamples, draw_seed
-from skmm_study.trials.subsets import Subset, WeightedSubset, in_order, subset_digest
+from skmm_study.trials.subsets import Subset, WeightedSubset, in_order
+from skmm_study.trials.twins import run_distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,6 +133,8 @@ class Comparison:
     ) -> pd.DataFrame:
         """Trains on every subset, with its weights, and scores; finished cells are kept.
 
+        What several rows of a seed have in common is scored once.
+
         Args:
             fit: what is trained, and its score; see `Fit`.
             on: ``"test"``, the seed's test rows; or ``"rest"``, the training rows outside the
@@ -155,12 +158,11 @@ class Comparison:
         if folder is not None:
             code = code_behind("skmm_study.trials.fits")
             key = data_key(self.source) | {"fit": fit.key, "on": on, "code of the fit": code}
-        cells = [Cell(*at, subset_digest(S)) for at, S in scored.items()]
-        cells.sort(key=lambda cell: cell.seed)
-        grid = run_grid(scoring, cells, folder=folder, name="scores", key=key, workers=workers)
-        rows = grid.results["method"]
-        results = grid.results.assign(method=rows.map(_method), draw=rows.map(_draw))
-        return results[["method", "n", "seed", "draw", "score"]]
+        grid = {"folder": folder, "name": "scores", "key": key, "workers": workers}
+        found = run_distinct(scoring, scored, **grid).sort_values(["method", "n", "seed"])
+        rows = found["method"]
+        results = found.assign(method=rows.map(_method), draw=rows.map(_draw))
+        return results[["method", "n", "seed", "draw", "score"]].reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)

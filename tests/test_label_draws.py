@@ -16,6 +16,7 @@ from skmm_study.trials.label_draws import (
     gradient_rows,
     head_of,
     run_label_draws,
+    single_changes,
     transformed,
     ways,
 )
@@ -43,6 +44,19 @@ def test_ways_are_all_combinations():
     cells = ways(HEADS, LABELS, ROWS, CRITERIA)
     assert len(set(cells)) == len(HEADS) * len(LABELS) * len(ROWS) * len(CRITERIA)
     assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_single_changes_leave_all_other_factors():
+    cells = ways(["zero", "random"], ["own 1", "shared", "expected"], ["raw", "unit"], ["balanced"])
+    pairs = single_changes(cells, "labels", "own 1")
+    named = {cell.name: cell for cell in cells}
+    assert len(pairs) == 2 * 2 * 2  # two other labels, at each head and rows
+    for before, after in ((named[a], named[b]) for a, b in pairs.values()):
+        assert before.labels == "own 1" != after.labels
+        assert (before.head, before.rows) == (after.head, after.rows)
+    assert single_changes(cells, "criterion", "balanced") == {}
+    with pytest.raises(ValueError, match="level must be"):
+        single_changes(cells, "rows", "centred")
 
 
 @pytest.mark.parametrize(
@@ -94,10 +108,10 @@ def test_rows_as_named(rng):
 
 def test_gradients_are_made_once(data, tail, tmp_path, monkeypatch):
     knobs = {"m": 16, "seed": 0, "cache": ArrayCache(tmp_path)}
-    first = gradient_rows(tail, data[0], ["own 1", "shared", "expected"], **knobs)
+    first = gradient_rows(tail, data[0], **knobs)
     monkeypatch.setattr("skmm_study.trials.label_draws.LabelGradients.of", None)
-    second = gradient_rows(tail, data[0], ["own 1", "shared", "expected"], **knobs)
-    assert list(first) == list(second) == ["own 1", "shared", "expected"]
+    second = gradient_rows(tail, data[0], **knobs)
+    assert list(first) == list(second) == list(LABELS)
     for name, rows in first.items():
         assert rows.shape == (N, 16)
         np.testing.assert_array_equal(rows, second[name])

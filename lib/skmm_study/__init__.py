@@ -70,6 +70,8 @@ _HOME = {
     "training.tails": ["TRUNKS", "tail_of", "with_classifier"],
     "training.activations": ["load_cars_activations"],
     "training.label_gradients": ["LabelGradients"],
+    "trials.label_draws": ["gradient_rows", "run_label_draws", "single_changes", "ways"],
+    "report.contrasts": ["contrasts"],
     "training.finetuning": ["Recipe", "finetune", "pooled_inputs"],
     "trials.evaluations": ["run_finetuning", "run_probes"],
     "report.differences": ["average_ranks", "paired_differences"],

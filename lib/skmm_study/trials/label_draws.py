@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,10 @@ INPUTS = "inputs"
 """In place of a head's labels: what enters the classifier, no gradient at all."""
 
 UNIFORM = "uniform"
+_FEW = Recipe(epochs=30, batch=10, held_out=0.0)
+_MANY = Recipe(epochs=8, batch=50, held_out=0.0)
+"""Of a classifier alone: some 200 steps on 75 labels, and on the clusters of 1,275 rows."""
+
 _ONE_SEED = 1000
 """Uniform draws of one seed are those of seeds this far apart."""
 
@@ -96,6 +100,35 @@ def ways(
     return [Way(*levels) for levels in itertools.product(heads, labels, rows, criteria)]
 
 
+def single_changes(cells: Sequence[Way], factor: str, level: str) -> dict[str, tuple[str, str]]:
+    """Pairs the ways at one level of a factor with those that differ from them in it alone.
+
+    Args:
+        cells: of `ways`.
+        factor: ``"head"``, ``"labels"``, ``"rows"`` or ``"criterion"``.
+        level: the level before the change.
+
+    Returns:
+        What is changed, and at which levels of the other factors -> names before and after; see
+        `skmm_study.contrasts`.
+
+    Raises:
+        ValueError: the factor is unknown, or no way has its level.
+    """
+    check_choice(factor, "factor", tuple(asdict(cells[0])))
+    check_choice(level, "level", {getattr(cell, factor) for cell in cells})
+    pairs = {}
+    for before in cells:
+        if getattr(before, factor) != level:
+            continue
+        for after in cells:
+            if after != before and replace(after, **{factor: level}) == before:
+                others = (value for name, value in asdict(before).items() if name != factor)
+                name = f"{level} → {getattr(after, factor)} ({', '.join(others)})"
+                pairs[name] = (before.name, after.name)
+    return pairs
+
+
 def head_of(
     name: str,
     tail: PointwiseTail,
@@ -127,37 +160,30 @@ def head_of(
         inputs, labels = inputs[looked_at], labels[looked_at]
     else:
         labels = _clusters(inputs, C, rng)
-    steps = max(1, len(inputs) // 200)  # about 200 steps of a size that grows with the rows
-    recipe = Recipe(epochs=30 if steps == 1 else 8, patience=30, batch=10 if steps == 1 else 50)
+    recipe = _FEW if name == "few labels" else _MANY
     head = finetune(tail.fc, inputs, labels, rng=rng, last=1, recipe=recipe).tail
     return with_classifier(tail, head.weight.detach().numpy(), head.bias.detach().numpy())
 
 
 def gradient_rows(
-    tail: PointwiseTail,
-    activations: Array,
-    labels: Sequence[str],
-    *,
-    m: int,
-    seed: int,
-    cache: ArrayCache,
+    tail: PointwiseTail, activations: Array, *, m: int, seed: int, cache: ArrayCache
 ) -> dict[str, Array]:
-    """Returns the gradients of the last two layers, ``[N, m]``, for each of `LABELS` asked for."""
+    """Returns the gradients of the last two layers, ``[N, m]``, for each of `LABELS`."""
 
     def compute(*_: int) -> Array:
         gradients, rows = LabelGradients.of(tail, activations, m=m, rng=seed), []
-        for name in labels:
+        for name in LABELS:
             kind, *count = name.split()
             draws = {"draws": int(count[0])} if count else {}
             rows.append(getattr(gradients, kind)(**draws, rng=seed))
         return np.stack(rows, axis=1)
 
     key = {"tail": fingerprint(tail), "activations": array_digest(activations), "m": m}
-    key |= {"labels": list(labels), "seed": seed, "arithmetic": arithmetic()}
+    key |= {"labels": list(LABELS), "seed": seed, "arithmetic": arithmetic()}
     key |= {"code": code_behind("skmm_study.training.label_gradients")}
     N = len(activations)
     stacked = cache.rows(compute, N, name="label-gradients", key=key, shard=N)
-    return {name: stacked[:, place] for place, name in enumerate(labels)}
+    return {name: stacked[:, place] for place, name in enumerate(LABELS)}
 
 
 def transformed(rows: Array, kind: str) -> Array:
@@ -181,7 +207,7 @@ def run_label_draws(
     folder: str | os.PathLike,
     m: int = 256,
     initial: int = 75,
-    uniform: int = 4,
+    uniform: int = 3,
     recipe: Recipe | None = None,
 ) -> pd.DataFrame:
     """Selects by each way with one seed, finetunes both layers of ``tail``, and scores.
@@ -219,8 +245,7 @@ def run_label_draws(
             sources = {INPUTS: inputs}
         else:
             at = head_of(head, tail, inputs, pool_labels, seed=seed, initial=initial)
-            asked = list(dict.fromkeys(cell.labels for cell in wanted))
-            sources = gradient_rows(at, pool, asked, m=m, seed=seed, cache=ArrayCache(folder))
+            sources = gradient_rows(at, pool, m=m, seed=seed, cache=ArrayCache(folder))
         for labels, kind in dict.fromkeys((cell.labels, cell.rows) for cell in wanted):
             rows = transformed(sources[labels], kind)
             matched = [cell for cell in wanted if (cell.labels, cell.rows) == (labels, kind)]

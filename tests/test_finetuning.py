@@ -125,6 +125,22 @@ def test_last_of_the_best_epochs_is_kept(data):
     assert (trained.accuracies[trained.epoch :] < trained.accuracies.max()).all()
 
 
+def test_nothing_held_out_trains_on_all_rows_to_the_end(data):
+    """Every label moves a parameter; the last epoch's are kept; a single row will do."""
+    rows, labels = data[0][:20], data[1][:20]
+    recipe = Recipe(epochs=3, patience=1, held_out=0.0)
+    trained = finetune(small_tail(), rows, labels, rng=0, recipe=recipe)
+    assert trained.epoch == len(trained.accuracies) == 3
+    assert np.isnan(trained.accuracies).all()
+    for row in range(len(rows)):
+        others = np.where(np.arange(len(rows)) == row, (labels + 1) % C, labels)
+        other = finetune(small_tail(), rows, others, rng=0, recipe=recipe)
+        assert changed(trained.tail.state_dict(), other.tail.state_dict())
+    assert finetune(small_tail(), rows[:1], labels[:1], rng=0, recipe=recipe).epoch == 3
+    with pytest.raises(ValueError, match="n must be"):
+        finetune(small_tail(), rows[:1], labels[:1], rng=0)
+
+
 def test_patience_ends_training(data):
     rows, labels = data
     shuffled = np.random.default_rng(0).permutation(labels)

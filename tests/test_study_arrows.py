@@ -16,7 +16,7 @@ USES = {
     "theory": set(),
     "vision": {"storage", "pools"},
     "text": {"storage", "pools"},
-    "training": {"storage", "vision"},
+    "training": {"storage", "pools", "vision"},
     "trials": {"storage", "pools", "theory", "training"},
     "figures": {"pools", "vision"},
     "report": {"figures"},

@@ -38,7 +38,9 @@ class Recipe:
         rate: :math:`\eta`, the learning rate at the start.
         decay: AdamW's weight decay.
         smoothing: share of each target that is spread over all classes.
-        held_out: share of the selected rows that early stopping looks at and no step is made on.
+        held_out: share of the selected rows that early stopping looks at and no step is made on. 0
+            trains on all rows for all epochs: of a few dozen rows, the handful that would be held
+            out picks an epoch by chance.
     """
 
     epochs: int = 12
@@ -52,11 +54,11 @@ class Recipe:
     def __post_init__(self):
         for name in ("epochs", "patience", "batch"):
             check_integer(getattr(self, name), name, low=1, hint=f"{name} of Recipe are counts")
-        for name in ("rate", "held_out"):
-            check_positive(getattr(self, name), name, hint="see Recipe")
-        if not (self.held_out < 1 and 0 <= self.smoothing < 1 and 0 <= self.decay < np.inf):
+        check_positive(self.rate, "rate", hint="see Recipe")
+        shares = 0 <= self.held_out < 1 and 0 <= self.smoothing < 1
+        if not (shares and 0 <= self.decay < np.inf):
             raise ValueError(
-                "held_out and smoothing must be below 1, decay and smoothing at least 0, got "
+                "held_out and smoothing must be in [0, 1), decay at least 0, got "
                 f"held_out={self.held_out}, smoothing={self.smoothing} and decay={self.decay}"
             )
 
@@ -67,7 +69,8 @@ class Finetuned:
 
     Attributes:
         tail: the module, its parameters those of the best epoch.
-        accuracies: held-out accuracy after each epoch that was run, shape ``[epochs run]``.
+        accuracies: held-out accuracy after each epoch that was run, shape ``[epochs run]``; NaN
+            where no row was held out, and the last epoch's parameters are kept.
     """
 
     tail: nn.Module
@@ -76,6 +79,8 @@ class Finetuned:
     @property
     def epoch(self) -> int:
         """The epoch whose parameters were kept, from 1."""
+        if np.isnan(self.accuracies).any():
+            return len(self.accuracies)
         return int(np.flatnonzero(self.accuracies == self.accuracies.max())[-1]) + 1
 
     def predict(self, activations: ArrayLike) -> NDArray[np.int64]:
@@ -101,9 +106,9 @@ def finetune(
 
     Below the tail nothing is trained, so what enters it is computed once for the whole pool and an
     epoch costs the tail alone. Statistics of batch normalisation are frozen, its scale and shift
-    are trained with the layer before it. A uniform share of the selected rows is held out, and the
-    parameters of the epoch with the best accuracy there are kept. All draws are NumPy's, the
-    same on any device.
+    are trained with the layer before it. A uniform share of the selected rows is held out, unless
+    it is 0, and the parameters of the epoch with the best accuracy there are kept. All draws are
+    NumPy's, the same on any device.
 
     Args:
         tail: maps activations to logits ``[B, C]``, such as `tail_of` makes; stays as it is.
@@ -125,13 +130,14 @@ def finetune(
     """
     recipe = recipe or Recipe()
     rows = check_activations(activations)
-    n = check_integer(len(rows), "n", low=2, hint="one row is held out, so two are needed")
+    least = 2 if recipe.held_out else 1
+    n = check_integer(len(rows), "n", low=least, hint="one row is held out, unless held_out is 0")
     labels = check_labels(labels, n)
     if labels.min() < 0:
         raise ValueError(f"labels must be at least 0, got {labels.min()}; encode them as 0, 1, ...")
     split_rng, order_rng = as_generator(rng, "finetune").spawn(2)
     shuffled = split_rng.permutation(n)
-    count = min(max(round(recipe.held_out * n), 1), n - 1)
+    count = min(max(round(recipe.held_out * n), 1), n - 1) if recipe.held_out else 0
     held_out, fitted = np.sort(shuffled[:count]), np.sort(shuffled[count:])
 
     tail = deepcopy(tail).to(device, torch.float32)
@@ -161,14 +167,18 @@ def finetune(
                     f"the loss is {value.item()} in epoch {len(accuracies) + 1}; look for NaN in "
                     f"activations, or lower the recipe's rate={recipe.rate}"
                 )
+            if not recipe.held_out:
+                accuracies.append(np.nan)
+                continue
             with mixed:
                 guesses = torch.cat([out.argmax(1) for out in _outputs(tail, rows[held_out])])
             accuracies.append(float((guesses == targets[held_out]).float().mean()))
             if accuracies[-1] == max(accuracies):
                 best = [p.detach().clone() for p in trained]
-    with torch.no_grad():
-        for p, value in zip(trained, best, strict=True):
-            p.copy_(value)
+    if recipe.held_out:
+        with torch.no_grad():
+            for p, value in zip(trained, best, strict=True):
+                p.copy_(value)
     return Finetuned(tail, np.array(accuracies))
 
 
@@ -249,7 +259,7 @@ def check_activations(activations: ArrayLike) -> NDArray[np.floating]:
 
 
 def _stalled(accuracies: list[float], patience: int) -> bool:
-    """Whether none of the last ``patience`` epochs reaches the best accuracy so far."""
+    """Whether none of the last ``patience`` epochs reaches the best accuracy so far; NaN never."""
     return len(accuracies) > patience and max(accuracies[-patience:]) < max(accuracies)
 
 

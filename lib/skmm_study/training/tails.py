@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skmm.numerics.inputs import check_integer
@@ -77,15 +78,69 @@ def tail_of(
             "for another network, pass a module of your own to finetune"
         )
     layer = deepcopy(backbone.network.get_submodule(TRUNKS[backbone.name]))
-    # Not initialised by torch, whose global generator would move.
-    fc = nn.utils.skip_init(nn.Linear, backbone.width, classes)
-    with torch.no_grad():
-        fc.weight.zero_()
-        fc.bias.zero_()
-        if rng is not None:
-            draw = as_generator(rng, "tail").standard_normal((classes, backbone.width))
-            fc.weight.copy_(torch.from_numpy(draw / np.sqrt(backbone.width)))
+    fc = _classifier(backbone.width, classes, rng)
     if backbone.name == "mobilenet_v2":
         return PointwiseTail(layer, fc)
     pool = [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
     return nn.Sequential(OrderedDict([("layer", layer), *pool, ("fc", fc)]))
+
+
+def pointwise_tail(
+    weight: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    classes: int,
+    *,
+    rng: int | np.random.Generator | None = None,
+) -> PointwiseTail:
+    """Builds MobileNetV2's tail from its weights alone, where there is no network below it.
+
+    Batch normalisation has nothing left to normalise by: its scale is 1, its mean 0, its variance
+    1, as in weights whose statistics were folded into the convolution. Its scale and shift are
+    parameters all the same, and are trained.
+
+    Args:
+        weight: Of the convolution of one pixel, shape ``[width, channels]``.
+        shift: What is added before ReLU6, shape ``[width]``.
+        classes: Number of classes C.
+        rng: As in `tail_of`.
+
+    Raises:
+        ValueError: the shapes do not belong together, or there is one class only.
+    """
+    check_integer(classes, "classes", low=2, hint="it is the number of outputs")
+    if weight.ndim != 2 or shift.shape != weight.shape[:1]:
+        raise ValueError(
+            f"weight must be [width, channels] and shift [width], got shapes {list(weight.shape)} "
+            f"and {list(shift.shape)}; pass those of one layer"
+        )
+    width, channels = weight.shape
+    convolution = nn.utils.skip_init(nn.Conv2d, channels, width, 1, bias=False)
+    norm = nn.BatchNorm2d(width, eps=0.0)  # its variance is 1, to which nothing is to be added
+    with torch.no_grad():
+        convolution.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
+        norm.bias.copy_(torch.from_numpy(shift))
+    layer = nn.Sequential(convolution, norm, nn.ReLU6()).requires_grad_(False).eval()
+    return PointwiseTail(layer, _classifier(width, classes, rng)).eval()
+
+
+def with_classifier(
+    tail: PointwiseTail, weight: NDArray[np.floating], bias: NDArray[np.floating]
+) -> PointwiseTail:
+    """Copies ``tail`` and gives the copy's classifier these weights, ``[C, width]`` and ``[C]``."""
+    copy = deepcopy(tail)
+    with torch.no_grad():
+        copy.fc.weight.copy_(torch.from_numpy(weight))
+        copy.fc.bias.copy_(torch.from_numpy(bias))
+    return copy
+
+
+def _classifier(width: int, classes: int, rng: int | np.random.Generator | None) -> nn.Linear:
+    # Not initialised by torch, whose global generator would move.
+    fc = nn.utils.skip_init(nn.Linear, width, classes)
+    with torch.no_grad():
+        fc.weight.zero_()
+        fc.bias.zero_()
+        if rng is not None:
+            draw = as_generator(rng, "tail").standard_normal((classes, width))
+            fc.weight.copy_(torch.from_numpy(draw / np.sqrt(width)))
+    return fc

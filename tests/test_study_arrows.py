@@ -21,6 +21,7 @@ USES = {
     "figures": {"pools", "vision"},
     "report": {"figures"},
     "execution": {"storage", "report"},
+    "site": {"figures", "report", "execution"},
 }
 """Folder -> the others that it may import."""
 

@@ -65,7 +65,7 @@ def _directive(name: str) -> str:
         return f".. autofunction:: skmm.{name}"
     # A constant's text is its module's: its own would be that of its type.
     about = inspect.getdoc(import_module(f"skmm.{skmm._MODULE_OF[name]}"))
-    text = about.replace("Example:\n", ".. rubric:: Example\n\n")
+    text = about.replace("Example:\n", "**Example**\n\n")
     return f".. py:data:: skmm.{name}\n\n{textwrap.indent(textwrap.dedent(text), '   ')}"
 
 

@@ -23,6 +23,7 @@ default_role = "py:obj"
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, which CommonMark lacks
 nb_mime_priority_overrides = [("html", "text/markdown", 0)]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
@@ -75,4 +76,6 @@ def name_arrays(app, what, name, obj, options, signature, returns):
 def setup(app):
     """Registers what happens while the site is built and after."""
     app.connect("autodoc-process-signature", name_arrays)
+    # On every page, for titles in the navigation hold formulas, too.
+    app.connect("config-inited", lambda app, config: app.set_html_assets_policy("always"))
     app.connect("build-finished", copy_mathjax)

@@ -106,6 +106,11 @@ def checkout(tmp_path_factory):
     for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
         (build / path.name).write_bytes(path.read_bytes())
         finish(build / path.name, root / "notebooks", home=build)
+    copy = nbformat.read(build / "04_fast_rate.ipynb", as_version=4)
+    table = {"text/markdown": "[table](../../figures/04_fast_rate/rates.md)"}
+    last = [cell for cell in copy.cells if cell.cell_type == "code"][-1]
+    last.outputs = [v4.new_output("display_data", data=table)]
+    nbformat.write(copy, build / "04_fast_rate.ipynb")
     return root
 
 
@@ -127,6 +132,8 @@ def pages(site):
     for path in (site / "notebooks").glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
         text = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        shown = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+        text += [data["text/markdown"] for data in shown if "text/markdown" in data]
         found[f"notebooks/{path.name}"] = "\n\n".join(text)
     return found
 

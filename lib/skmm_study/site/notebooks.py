@@ -44,6 +44,9 @@ def write_notebooks(
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = layout.adopt(home, cell.source, page=page)
+            for output in cell.get("outputs", []):
+                if (text := output.get("data", {}).get("text/markdown")) is not None:
+                    output.data["text/markdown"] = layout.adopt(home, text, page=page)
         layout.write(page, nbformat.writes(notebook))
     layout.write("notebooks/index.md", _INDEX.format(names="\n".join(copies)))
 

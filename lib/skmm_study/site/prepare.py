@@ -63,7 +63,7 @@ def page_text(layout: Layout, evidence: Evidence, source: str) -> str:
     root = layout.root
     text = (root / source).read_text(encoding="utf-8")
     text = layout.adopt(source, text, page=layout.place(source))
-    listed = "\n".join(f"- [{title(root, name)}](how-to/{name}.md)" for name in guides(root))
+    listed = "\n".join(f"- {opening(root, name)}" for name in guides(root))
     text = _GUIDES.sub(lambda match: listed, text)
     return _EVIDENCE.sub(lambda match: evidence.table(match[1]), text)
 
@@ -74,10 +74,11 @@ def guides(root: Path) -> list[str]:
     return sorted(names, key=lambda name: GUIDES.index(name) if name in GUIDES else len(GUIDES))
 
 
-def title(root: Path, guide: str) -> str:
-    """Returns the heading of a guide."""
+def opening(root: Path, guide: str) -> str:
+    """Returns a link to a guide, under its heading, and the first sentence below it."""
     text = (root / "docs" / "how-to" / f"{guide}.md").read_text(encoding="utf-8")
-    return re.search(r"^# (.+)$", text, re.MULTILINE)[1]
+    title, sentence = re.search(r"^# (.+)\n+(.+?[.:])(?:\s|\Z)", text, re.DOTALL).groups()
+    return f"[{title}](how-to/{guide}.md): {' '.join(sentence.split())}"
 
 
 def main(arguments: list[str] | None = None) -> int:

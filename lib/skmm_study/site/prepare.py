@@ -77,7 +77,7 @@ def guides(root: Path) -> list[str]:
 def opening(root: Path, guide: str) -> str:
     """Returns a link to a guide, under its heading, and the first sentence below it."""
     text = (root / "docs" / "how-to" / f"{guide}.md").read_text(encoding="utf-8")
-    title, sentence = re.search(r"^# (.+)\n+(.+?[.:])(?:\s|\Z)", text, re.DOTALL).groups()
+    title, sentence = re.search(r"^# ([^\n]+)\n+(.+?[.:])(?:\s|\Z)", text, re.DOTALL).groups()
     return f"[{title}](how-to/{guide}.md): {' '.join(sentence.split())}"
 
 

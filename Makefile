@@ -17,6 +17,8 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(BUILD)/%)
 # Where other versions would show first: laws of selection, inputs of all kinds, solvers, training.
 QUICK     := $(patsubst %,tests/test_%.py,properties inputs spectrum sketching simplex matching \
   design criteria rounding selection baselines ridge risk probing gradients rivals)
+# What the site needs beside the lock: apart, so that nothing else is installed with it.
+SITE_NEEDS := build/site-packages
 
 # This checkout's modules win over those of whichever checkout the environment was installed for.
 export PYTHONPATH := $(CURDIR)/lib
@@ -29,10 +31,10 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env figures executed ledger verify test lowest newest resolved wheel dist audit lint types \
-  bench data lock clean
+  bench data lock site site-check clean
 
 help: ## list the targets and the settings
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  Settings:  PROFILE=smoke|default|paper   size of the study        (now $(PROFILE))"
 	@echo "             VENV=folder                   environment to use       (now $(VENV))"
@@ -138,6 +140,22 @@ data: $(INSTALLED) ## fetch Stanford Cars from its pinned mirror into SKMM_DATA 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra test --extra study \
 	  --upgrade --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+site: $(SITE_NEEDS)/.installed ## build the site in build/site from the executed copies; runs no notebook
+	@$(PYTHON) -m skmm_study.site.prepare --into build/site-source --copies build/default
+	@PYTHONPATH="$(PYTHONPATH):$(SITE_NEEDS)" $(PYTHON) -m sphinx -q -W --keep-going \
+	  -b html -c docs build/site-source build/site
+	@echo "The site is built: open build/site/index.html"
+
+site-check: site ## visit every page of the site in Chromium: links, formulas, phone, dark, search
+	@PYTHONPATH="$(PYTHONPATH):$(SITE_NEEDS)" $(PYTHON) docs/check.py build/site
+
+$(SITE_NEEDS)/.installed: docs/requirements.txt | $(INSTALLED)
+	@echo "Installing docs/requirements.txt into $(SITE_NEEDS): about a minute"
+	@rm -rf $(SITE_NEEDS)
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps \
+	  --target $(SITE_NEEDS) -r docs/requirements.txt
+	@touch $@
 
 clean: ## remove executed copies, logs and caches; keeps VENV, data and figures
 	@rm -rf build .pytest_cache .ruff_cache .coverage .coverage.*

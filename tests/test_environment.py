@@ -26,7 +26,7 @@ def by_name(lines, renamed=()):
 
 
 # These extras are no part of the study's environment: nothing that is committed is made with them.
-APART = {"clip", "thinning"}
+APART = {"clip", "site", "thinning"}
 EXTRAS = [lines for extra, lines in PROJECT["optional-dependencies"].items() if extra not in APART]
 DIRECT = by_name(line for part in [PROJECT["dependencies"], *EXTRAS] for line in part)
 DIRECT.pop("skmm")

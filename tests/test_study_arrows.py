@@ -22,6 +22,7 @@ USES = {
     "report": {"figures"},
     "execution": {"storage", "report"},
     "ledger": {"storage", "figures", "report", "execution"},
+    "site": {"figures", "report", "execution"},
 }
 """Folder -> the others that it may import."""
 

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import skmm
+from skmm_study.execution.executed_copy import finish
 from skmm_study.execution.notebook_source import declared_parameters, read_notebook
 from skmm_study.execution.profiles import Profile
 from skmm_study.storage.files import write_whole
@@ -75,6 +76,7 @@ def execute(notebook: Path, profile: Profile, *, build: Path) -> Path:
         record = json.loads(provenance.read_text(encoding="utf-8"))
         rule = dependency_rule(executed, used_files(record, folder.parent), root=folder.parent)
         write_whole(build / f"{name}.d", rule)
+        finish(partial, folder, home=build)
         os.replace(partial, executed)
     finally:
         partial.unlink(missing_ok=True)

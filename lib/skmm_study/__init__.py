@@ -14,6 +14,13 @@ _HOME = {
     "figures.methods": ["CASE_COLORS", "MethodStyle", "method_label", "method_styles"],
     "figures.intervals": ["plot_intervals"],
     "figures.leads": ["plot_leads"],
+    "figures.published": [
+        "plot_bounds",
+        "plot_departures",
+        "plot_pipeline",
+        "plot_reports",
+        "plot_sweep",
+    ],
     "figures.heatmaps": ["plot_differences", "plot_grades"],
     "trials.ablation": ["ablation_trials", "start_trials"],
     "trials.balances": ["balance_trials", "elbow_trials", "part_trials"],

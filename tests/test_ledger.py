@@ -221,6 +221,11 @@ FLIPS = [
     ("cars-probing", put_one_ahead_of_ours, HOLDS),
     ("cars-finetuning", put("low", 0.01), HOLDS),
     ("gains-at-finetuning", put("low", -0.01), FAILS),
+    ("activations", put("low", -0.01), FAILS),
+    ("activations-random", put("low", 0.01), HOLDS),
+    ("labels-of-their-own", put("low", -0.01), FAILS),
+    ("rounds", put("mean", -0.05), FAILS),
+    ("rounds-above-uniform", turn("mean"), FAILS),
     ("cars-pipeline", put("low", 0.01), HOLDS),
     ("sketch-size-on-images", make_worst("mean", 0.9, "floor"), FAILS),
     ("softmax", put("to_uniform", 0.5), FAILS),
@@ -250,7 +255,7 @@ FLIPS = [
 def test_verdict_follows_the_numbers(name, spoil, then, evidence):
     """Other numbers, another verdict."""
     one = BY_NAME[name]
-    source = evidence.find(one.tables, full_only=one.full_only)
+    source = evidence.find(one.tables, run=one.run)
     if source is None:
         pytest.skip("no table yet")
     frames = [frame.copy() for frame in source.frames]
@@ -301,7 +306,7 @@ def test_best_run_is_the_full_study_of_today(study):
     assert found(root) is None
     write("", 1, code="old")
     assert found(root) == (1, True)
-    assert found(root, full_only=True) is None
+    assert found(root, run="full") is None
     write("paper", 2, code="old")
     assert found(root) == (2, True)
     write("", 1)

@@ -57,7 +57,7 @@ class Evidence:
         """Every table read so far, by its path below the root."""
         return {path: self._root / path for path in sorted(self._read)}
 
-    def find(self, tables: Sequence[str], *, full_only: bool = False) -> Source | None:
+    def find(self, tables: Sequence[str], *, run: str = "") -> Source | None:
         """Returns tables of the best run that has all of them, or nothing.
 
         Best is the full study if its notebook is the one of today, then the default run if its
@@ -67,10 +67,10 @@ class Evidence:
         Args:
             tables: like ``"04_fast_rate/rates.csv"``; ``provenance.json`` is read as one row, the
                 parameters of the run.
-            full_only: leave the default run out.
+            run: ``"full"`` or ``"default"`` for that one alone, whose data the other has not.
         """
         runs = []
-        for prefix in (FULL,) if full_only else (FULL, ""):
+        for prefix in {"full": (FULL,), "default": ("",)}.get(run, (FULL, "")):
             paths = tuple(f"figures/{prefix}{table}" for table in tables)
             if all((self._root / path).is_file() for path in paths):
                 runs.append((any(map(self._is_earlier, paths)), paths))

@@ -12,6 +12,7 @@ from skmm_study.ledger.algorithm import ALGORITHM
 from skmm_study.ledger.comparisons import COMPARISONS
 from skmm_study.ledger.evidence import Evidence
 from skmm_study.ledger.experiments import EXPERIMENTS
+from skmm_study.ledger.finetuning import FINETUNING
 from skmm_study.ledger.library import LIBRARY
 from skmm_study.ledger.published import PUBLISHED
 from skmm_study.ledger.statements import EARLIER, Finding, Statement
@@ -28,6 +29,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *EXPERIMENTS,
     *PUBLISHED,
     *COMPARISONS,
+    *FINETUNING,
     *LIBRARY,
 )
 

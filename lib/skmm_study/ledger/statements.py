@@ -57,7 +57,7 @@ class Statement:
         heading: of the section there.
         test: ``"tests/file.py::name"``.
         headline: whether the README has it, too.
-        full_only: whether the default run says nothing about it.
+        run: the one that says something about it, ``"full"`` or ``"default"``, if not both do.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Statement:
     heading: str = ""
     test: str = ""
     headline: bool = False
-    full_only: bool = False
+    run: str = ""
 
     def settle(self, evidence: Evidence) -> Finding:
         """Judges the statement by the best tables there are."""
@@ -79,7 +79,7 @@ class Statement:
                 return Finding(NOT_TESTED, "")
             file, _, name = self.test.partition("::")
             return Finding(HOLDS, f"by a test, `{name}`", (file,))
-        source = evidence.find(self.tables, full_only=self.full_only)
+        source = evidence.find(self.tables, run=self.run)
         if source is None:
             return Finding(NOT_TESTED, "no table yet")
         verdict, figure = self.judge(*source.frames)

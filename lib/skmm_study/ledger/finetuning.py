@@ -1,0 +1,113 @@
+"""What the library states of finetuning, of the labels of gradients, and of labels in rounds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from skmm_study.ledger.experiments import finetuned
+from skmm_study.ledger.statements import Judged, Statement, decide, interval, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACTIVATIONS, LABELS, ROUNDS = (
+    "06_finetuning",
+    "11_gradients_at_random_labels",
+    "12_rounds",
+)
+LOSS = 0.01
+"""Accuracy that labels in rounds may lose in the mean: a point."""
+
+
+def _mended(effects: pd.DataFrame) -> Judged:
+    """By the change that takes an image's own label away and leaves all else."""
+    rows = effects.set_index("change")
+    parts = []
+    for change in ("own 1 → shared", "own 1 → expected"):
+        ends = 100 * rows.loc[change, ["mean", "low", "high"]].astype(float)
+        holm = number(rows.loc[change, "holm"])
+        parts.append(f"{change} {interval(*ends, 1, signed=True)} points (Holm p {holm})")
+    shared = rows.loc["own 1 → shared"]
+    verdict = decide(bool(shared["low"] > 0 and rows["mean"].idxmax() == "own 1 → shared"))
+    return verdict, "; ".join(parts)
+
+
+def _in_rounds(losses: pd.DataFrame) -> Judged:
+    """By the mean over the seeds, on every pool."""
+    rows = losses[losses["method"] == "rounds"].set_index("pool")
+    parts = [
+        f"{pool} {interval(*(100 * row[['mean', 'low', 'high']].astype(float)), 1, signed=True)}"
+        for pool, row in rows.iterrows()
+    ]
+    figure = f"points against at once: {', '.join(parts)}; {int(rows['trials'].min())} seeds"
+    return decide(bool((rows["mean"] > -LOSS).all())), figure
+
+
+def _rounds_above(gaps: pd.DataFrame) -> Judged:
+    rows = gaps[gaps["method"] == "rounds"]
+    least = rows.loc[rows["mean"].idxmin()]
+    ends = interval(*(100 * least[["mean", "low", "high"]].astype(float)), 1, signed=True)
+    figure = f"least mean gain over {len(rows)} rounds and pools {ends} points, {least['pool']} at "
+    return decide(bool((rows["mean"] > 0).all())), f"{figure}n = {int(least['n'])}"
+
+
+FINETUNING = [
+    Statement(
+        name="activations",
+        source="library",
+        text="the default beats uniform sampling, finetuning on 30 classes of Stanford Cars",
+        tested="two layers of MobileNetV2 on activations that ship, rows that enter the classifier",
+        tables=(f"{ACTIVATIONS}/differences.csv",),
+        judge=partial(finetuned, method="skmm"),
+        notebook=ACTIVATIONS,
+        heading="Accuracy and F1 of every method",
+        headline=True,
+        run="default",
+    ),
+    Statement(
+        name="activations-random",
+        source="Table 3",
+        text="on gradients at random labels SkMM beats uniform sampling, 30 classes of Stanford "
+        "Cars",
+        tested="the same layers, activations and seeds; one draw of labels a seed",
+        tables=(f"{ACTIVATIONS}/differences.csv",),
+        judge=partial(finetuned, method="SkMM, random labels"),
+        notebook=ACTIVATIONS,
+        heading="Accuracy and F1 of every method",
+        run="default",
+    ),
+    Statement(
+        name="labels-of-their-own",
+        source="library",
+        text="gradients at random labels lose because every image draws its own: one label for "
+        "all is the change that gains most",
+        tested="label draws, heads, row norms and criteria, one change at a time",
+        tables=(f"{LABELS}/effects.csv",),
+        judge=_mended,
+        notebook=LABELS,
+        heading="What mends it: one change at a time",
+        headline=True,
+    ),
+    Statement(
+        name="rounds",
+        source="library",
+        text="labels in rounds that keep those before lose at most a point against all at once",
+        tested="Stanford Cars and BANKING77, linear probes",
+        tables=(f"{ROUNDS}/losses.csv",),
+        judge=_in_rounds,
+        notebook=ROUNDS,
+        heading="What rounds cost",
+        headline=True,
+    ),
+    Statement(
+        name="rounds-above-uniform",
+        source="library",
+        text="in every round the samples so far beat as many uniform ones in the mean",
+        tested="Stanford Cars and BANKING77, linear probes",
+        tables=(f"{ROUNDS}/above_uniform.csv",),
+        judge=_rounds_above,
+        notebook=ROUNDS,
+        heading="Never below uniform sampling",
+    ),
+]

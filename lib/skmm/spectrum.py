@@ -196,7 +196,10 @@ def _gram(rows: NDArray[np.floating]) -> NDArray[np.float64]:
         double = rows.astype(np.float64, copy=False)
         return double.T @ double
     step = max(1, _BLOCK // rows.shape[1])
-    return sum(_gram(rows[i : i + step]) for i in range(0, len(rows), step))
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for i in range(0, len(rows), step):
+        total += _gram(rows[i : i + step])
+    return total
 
 
 def _canonical(basis: NDArray[np.float64]) -> NDArray[np.float64]:

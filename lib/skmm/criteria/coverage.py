@@ -9,7 +9,7 @@ import numpy as np
 from skmm.criteria.base import Floats, Indices, blocks
 from skmm.criteria.medoids import Medoids, add_cross
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.numerics.inputs import check_budget, check_rows
+from skmm.numerics.inputs import check_budget, check_doubles
 
 _PROBES = 512
 """Samples at which the unit is computed; in a pool of so many it is exact."""
@@ -64,7 +64,7 @@ class Coverage(Medoids):
     """
 
     def __init__(self, rows: Floats, n: int, *, sigma: float = 1.0):
-        rows = check_rows(rows, "rows")
+        rows = check_doubles(rows, "rows")
         self._take(GaussianKernel(rows, sigma), check_budget(n, len(rows)))
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
-from skmm.numerics.inputs import check_budget, check_positive, check_rows
+from skmm.numerics.inputs import check_budget, check_doubles, check_positive
 
 
 class DiagonalShortfall(Criterion):
@@ -42,7 +42,7 @@ class DiagonalShortfall(Criterion):
     """
 
     def __init__(self, shares: Floats, n: int, *, slack: float = 1.0):
-        shares = check_rows(shares, "shares")
+        shares = check_doubles(shares, "shares")
         slack = check_positive(slack, "slack", hint="the paper uses 1/0.9 to 1/0.6")
         self._shares = shares * (slack / check_budget(n, len(shares)))
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
-from skmm.numerics.inputs import check_budget, check_rows
+from skmm.numerics.inputs import check_budget, check_doubles
 from skmm.numerics.threads import large_product
 
 _HELD = 1 << 25
@@ -44,7 +44,7 @@ class KernelDiscrepancy(Criterion):
     _place: Indices
 
     def __init__(self, rows: Floats, n: int):
-        self._rows = check_rows(rows, "rows")
+        self._rows = check_doubles(rows, "rows")
         self._n, self._on_shortlist = check_budget(n, len(self._rows)), False
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from skmm.criteria.base import Criterion, Floats, Indices
-from skmm.numerics.inputs import check_budget, check_positive, check_rows
+from skmm.numerics.inputs import check_budget, check_doubles, check_positive
 
 
 class VOptimality(Criterion):
@@ -44,7 +44,7 @@ class VOptimality(Criterion):
     """
 
     def __init__(self, whitened: Floats, n: int, *, alpha: float = 1e-3):
-        whitened = check_rows(whitened, "whitened")
+        whitened = check_doubles(whitened, "whitened")
         self._rows = whitened / np.sqrt(check_budget(n, len(whitened)))
         self._alpha = check_positive(alpha, "alpha", hint="1e-3 is little beside a direction's 1")
         self._on_shortlist = False

@@ -17,9 +17,9 @@ from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import (
     check_budget,
+    check_doubles,
     check_integer,
     check_positive,
-    check_rows,
     check_vector,
 )
 from skmm.numerics.threads import one_thread
@@ -69,7 +69,7 @@ def v_optimality(whitened: Array, s: Array) -> float:
         >>> round(skmm.v_optimality(whitened, np.full(50, 1 / 50)), 12)
         1.0
     """
-    whitened = check_rows(whitened, "whitened")
+    whitened = check_doubles(whitened, "whitened")
     s = check_vector(s, "s", len(whitened))
     moment = whitened.T @ (s[:, None] * whitened)
     eigenvalues = scipy.linalg.eigvalsh(moment)
@@ -117,7 +117,7 @@ def bound_v_optimality(
         >>> design.converged, 0.99 * design.value < design.lower_bound <= design.value
         (True, True)
     """
-    whitened = check_rows(whitened, "whitened").astype(np.float64, copy=False)
+    whitened = check_doubles(whitened, "whitened")
     N, k = whitened.shape
     check_budget(n, N)
     check_integer(n, "n", low=k, hint=f"fewer samples than the k={k} directions leave one out")

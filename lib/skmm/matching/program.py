@@ -26,6 +26,7 @@ from skmm.numerics.extras import extra
 from skmm.numerics.inputs import (
     check_budget,
     check_choice,
+    check_doubles,
     check_integer,
     check_positive,
     check_rows,
@@ -216,7 +217,7 @@ def check_slack(slack: float) -> float:
 def _check_shares(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     if isinstance(shares, np.ndarray) and shares.ndim == 2 and shares.shape[1] == 0 < len(shares):
         return shares
-    shares = check_rows(shares, "shares").astype(np.float64, copy=False)
+    shares = check_doubles(shares, "shares")
     if (least := shares.min()) < 0:
         raise ValueError(f"shares must not be negative, got {least}; see skmm.moment_shares")
     return shares

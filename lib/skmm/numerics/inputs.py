@@ -130,6 +130,11 @@ def check_rows(rows: Any, name: str = "features") -> NDArray[np.floating]:
     return to_array(check_pool(rows, name))
 
 
+def check_doubles(rows: Any, name: str = "features") -> NDArray[np.float64]:
+    """Returns what `check_rows` does, in double precision."""
+    return check_rows(rows, name).astype(np.float64, copy=False)
+
+
 def check_pool(rows: Any, name: str = "features") -> Any:
     r"""Returns per-sample rows ``[N, r]`` where and as they are stored: what a sketch can take.
 

@@ -12,7 +12,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from skmm.numerics.eigen import rank_cutoff
-from skmm.numerics.inputs import check_budget, check_positive, check_rows, check_vector
+from skmm.numerics.inputs import check_budget, check_doubles, check_positive, check_vector
 
 
 def round_by_regret(
@@ -56,7 +56,7 @@ def round_by_regret(
         Allen-Zhu, Li, Singh and Wang (2021), Near-optimal discrete optimization for experimental
         design: a regret minimization approach.
     """
-    whitened = check_rows(whitened, "whitened").astype(np.float64, copy=False)
+    whitened = check_doubles(whitened, "whitened")
     N, k = whitened.shape
     s = check_vector(s, "s", N)
     check_budget(n, N)

@@ -21,7 +21,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.eigen import gram_eigen, rank_cutoff
-from skmm.numerics.inputs import check_integer, check_rows, check_weights
+from skmm.numerics.inputs import check_doubles, check_integer, check_rows, check_weights
 from skmm.numerics.streams import as_generator
 
 Array = NDArray[np.float64]
@@ -128,7 +128,7 @@ class RidgePath:
             ValueError: an array has the wrong shape or is not finite, or a penalty is negative, or
                 a weight is not positive.
         """
-        rows = check_rows(features).astype(np.float64, copy=False)
+        rows = check_doubles(features)
         y, alphas = check_targets(targets, len(rows)), check_alphas(alphas)
         rows, y = _weighted(rows, y, check_weights(weights, len(rows)))
         n, r = rows.shape
@@ -204,7 +204,7 @@ def cross_validate(
         >>> skmm.cross_validate(G, y, alphas=[1e-6, 1e-2, 1.0], rng=0).alpha
         1e-06
     """
-    rows = check_rows(features).astype(np.float64, copy=False)
+    rows = check_doubles(features)
     n, r = rows.shape
     if n < 2:
         raise ValueError(f"features must have at least 2 rows to leave one out, got n={n}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.eigen import gram_eigen
-from skmm.numerics.inputs import check_indices, check_positive, check_rows
+from skmm.numerics.inputs import check_doubles, check_indices, check_positive
 from skmm.training.ridge import (
     Array,
     RidgePath,
@@ -52,7 +52,7 @@ class RidgeRisk:
     @classmethod
     def of(cls, features: ArrayLike) -> RidgeRisk:
         """Prepares a pool ``[N, r]``: ``O(N^2 r)`` once if ``N <= r``, nothing otherwise."""
-        G = check_rows(features).astype(np.float64, copy=False)
+        G = check_doubles(features)
         gram = G @ G.T if G.shape[0] <= G.shape[1] else None
         return cls(G, gram, float(np.einsum("ij,ij->", G, G)) / len(G))
 

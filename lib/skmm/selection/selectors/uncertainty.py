@@ -7,7 +7,7 @@ import scipy.spatial.distance
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_rows
+from skmm.numerics.inputs import check_doubles
 from skmm.numerics.ties import rounding_share
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.ranking import largest
@@ -131,7 +131,7 @@ def take_nearest_boundary(
     at random.
     """
     f = require_outputs("logits", logits, pool.N)
-    w = check_rows(require("weights", weights), "weights").astype(np.float64, copy=False)
+    w = check_doubles(require("weights", weights), "weights")
     if len(w) != f.shape[1]:
         raise ValueError(
             f"weights must have C={f.shape[1]} rows, one a column of logits, got shape "

@@ -56,6 +56,30 @@ def test_swap_changes_equal_recomputed_values(make, rng):
             assert changes[i, j] == pytest.approx(after - before, rel=1e-8, abs=1e-10)
 
 
+def test_rows_in_single_precision_are_summed_in_double(rng):
+    """Of the same numbers, the value is the same: what is stored in 32 bits is worked on in 64."""
+    single = np.abs(rows_of(rng)).astype(np.float32)
+    inside = rng.choice(N, n, replace=False)
+    for name in ("v-optimal", "full", "full, mean", "fourth", "coverage", "combined"):
+        doubled = MAKERS[name](single.astype(np.float64), n)
+        assert value_at(MAKERS[name](single, n), inside) == value_at(doubled, inside)
+    shares = DiagonalShortfall(single, n), DiagonalShortfall(single.astype(np.float64), n)
+    assert value_at(shares[0], inside) == value_at(shares[1], inside)
+
+
+def test_starting_again_is_as_starting_afresh(make, rng):
+    """What a criterion holds of a former subset leaves no trace in its value or its swaps."""
+    rows = rows_of(rng)
+    used = make(rows, n)
+    exchange(used, rng.choice(N, n, replace=False))
+    for subset in (rng.choice(N, n, replace=False) for _ in range(2)):
+        fresh, outside = make(rows, n), np.setdiff1d(np.arange(N), subset)
+        values = [value_at(one, subset) for one in (used, fresh)]
+        assert values[0] == pytest.approx(values[1], rel=1e-10, abs=1e-12)
+        changes = [one.swap_changes(subset, outside) for one in (used, fresh)]
+        np.testing.assert_allclose(*changes, rtol=1e-9, atol=1e-11)
+
+
 def test_a_shortlist_answers_like_the_pool_while_it_swaps(make, rng):
     """Swaps made on a restricted criterion leave it at what the pool's own state would be."""
     criterion = make(rows_of(rng), n)

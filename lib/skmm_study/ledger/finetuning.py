@@ -80,8 +80,8 @@ FINETUNING = [
     Statement(
         name="labels-of-their-own",
         source="library",
-        text="gradients at random labels gain nothing because every image draws its own: one label for "
-        "all is the change that gains most",
+        text="gradients at random labels gain nothing because every image draws its own: one "
+        "label for all is the change that gains most",
         tested="label draws, heads, row norms and criteria, one change at a time",
         tables=(f"{LABELS}/effects.csv",),
         judge=_mended,

@@ -74,7 +74,6 @@ CONSTANTS = {
 
 README = {
     "2024": "year of the paper",
-    "30": "classes whose activations ship",
     "2407.06120": "the paper's number on arXiv",
     "3.11": "lowest version of Python",
     "2": "minutes of an installation; a seed of the example; twice the budget in Limits",

@@ -27,7 +27,8 @@ def run(command):
     """What one line of shell prints: of ``skmm``, or of ``head``."""
     words = shlex.split(command)
     if words[0] == "head":
-        return "".join(Path(words[3]).open().readlines()[: int(words[2])])
+        lines = Path(words[3]).read_text(encoding="utf-8").splitlines(keepends=True)
+        return "".join(lines[: int(words[2])])
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(words[1:]) == 0
     return printed.getvalue()

@@ -150,15 +150,17 @@ def head_of(
     """
     check_choice(name, "name", HEADS)
     C, r = tail.fc.weight.shape
-    rng = as_generator(seed, f"head {name}")
     if name == "zero":
         return with_classifier(tail, np.zeros((C, r)), np.zeros(C))
     if name == "random":
+        rng = as_generator(seed, "head random")
         return with_classifier(tail, rng.standard_normal((C, r)) / np.sqrt(r), np.zeros(C))
     if name == "few labels":
+        rng = as_generator(seed, "head few labels")
         looked_at = rng.choice(len(labels), initial, replace=False)
         inputs, labels = inputs[looked_at], labels[looked_at]
     else:
+        rng = as_generator(seed, "head clusters")
         labels = _clusters(inputs, C, rng)
     recipe = _FEW if name == "few labels" else _MANY
     head = finetune(tail.fc, inputs, labels, rng=rng, last=1, recipe=recipe).tail

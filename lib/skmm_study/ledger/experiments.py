@@ -97,7 +97,7 @@ def finetuned(differences: pd.DataFrame, method: str) -> Judged:
     rows = rows[rows["layers"] == "last two layers"].set_index("n").sort_index()
     figure = "points at n = " + ", ".join(
         f"{n}: {interval(*(100 * row[['mean', 'low', 'high']]), 1, signed=True)}"
-        for n, row in rows.iloc[[0, len(rows) // 2, -1]].iterrows()
+        for n, row in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].iterrows()
     )
     figure += f"; clear of zero upwards at {int((rows['low'] > 0).sum())} of {len(rows)} budgets"
     figure += f", downwards at {int((rows['high'] < 0).sum())}; {int(rows['trials'].max())} seeds"

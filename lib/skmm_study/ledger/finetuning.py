@@ -26,7 +26,8 @@ def _mended(effects: pd.DataFrame) -> Judged:
     parts = []
     for change in ("own 1 → shared", "own 1 → expected"):
         ends = 100 * rows.loc[change, ["mean", "low", "high"]].astype(float)
-        holm = number(rows.loc[change, "holm"])
+        p = rows.loc[change, "holm"]
+        holm = "< 0.001" if p < 0.001 else f"= {number(p, 3)}"
         parts.append(f"{change} {interval(*ends, 1, signed=True)} points (Holm p {holm})")
     shared = rows.loc["own 1 → shared"]
     verdict = decide(bool(shared["low"] > 0 and rows["mean"].idxmax() == "own 1 → shared"))

@@ -80,7 +80,8 @@ def test_wheel_holds_the_library_and_its_command_line_alone(wheel):
     files = zipfile.ZipFile(wheel).namelist()
     lib, packages = ROOT / "lib", ["skmm", "skmm_cli"]
     paths = [path for name in packages for path in (lib / name).rglob("*")]
-    held = {str(path.relative_to(lib)) for path in paths if path.suffix in (".py", ".css", ".typed")}
+    kinds = (".py", ".css", ".typed")
+    held = {str(path.relative_to(lib)) for path in paths if path.suffix in kinds}
     information = f"skmm-{skmm.__version__}.dist-info"
     assert {file for file in files if not file.startswith(information)} == held
     assert {file.split("/")[0] for file in files} == {*packages, information}

@@ -74,7 +74,8 @@ figures: $(INSTALLED) ## execute the notebooks whose sources changed; tables and
 	  echo "All $(words $(NOTEBOOKS)) notebooks are executed (profile $(PROFILE))"; \
 	fi
 
-executed: $(EXECUTED)
+# The longest ones first, so that the processes end together.
+executed: $(filter $(BUILD)/05_% $(BUILD)/07_%,$(EXECUTED)) $(EXECUTED)
 
 # An executed copy depends on its source, its parameters and the pinned versions, and by its
 # dependency file on the modules and the data that the last run used.

@@ -77,6 +77,18 @@ def test_deterministic_methods_select_for_one_seed(data, tmp_path):
         np.testing.assert_array_equal(S, again)
 
 
+@pytest.mark.parametrize(("criterion", "repeats"), [("balanced", 1), ("full", len(SEEDS))])
+def test_a_method_that_drew_nothing_is_not_asked_again(data, tmp_path, criterion, repeats):
+    """Whether it draws is up to its knobs, so that the first selection has to tell."""
+    knobs = {"methods": {"skmm": {"criterion": criterion}}}
+    subsets, costs = choose(data, tmp_path, **knobs)
+    assert len(costs) == repeats * len(BUDGETS)
+    for (_, n, seed), S in subsets.items():
+        alone = select(data[0], n, criterion=criterion, rng=seed)
+        np.testing.assert_array_equal(S, alone.indices)
+        assert alone.drawn == (repeats > 1)
+
+
 def test_labels_reach_only_methods_that_need_them(data, tmp_path):
     free = [name for name in METHODS if not SELECTORS[name].needs]
     shuffled = np.random.default_rng(0).permutation(data[1])
@@ -100,13 +112,13 @@ def counted(monkeypatch):
 
 def test_selections_on_disk_are_not_repeated(data, tmp_path, counted):
     """A changed knob costs its own method, changed features cost all."""
-    methods = {"uniform": {}, "skmm": {"slack": 1.0}}
+    methods = {"uniform": {}, "skmm": {"criterion": "full"}}
     first, _ = choose(data, tmp_path, methods)
     assert len(counted) == 8
     again, _ = choose(data, tmp_path, methods)
     assert len(counted) == 8
     assert all(np.array_equal(first[at], again[at]) for at in first)
-    choose(data, tmp_path, methods | {"skmm": {"slack": 0.9}})
+    choose(data, tmp_path, methods | {"skmm": {"criterion": "fourth"}})
     assert counted[8:] == ["skmm"] * 4
     choose((data[0] + 1, data[1]), tmp_path, methods)
     assert len(counted) == 20

@@ -2,6 +2,7 @@ r"""One entry for all methods: features in, a subset and the certificate of how 
 
 from __future__ import annotations
 
+import pickle
 import time
 import warnings
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Selection:
         certificate: How well the second moment of `labelled` stands for the pool's.
         view: The pool as the method saw it; ``certify(selection.view, others)`` judges other
             subsets by the same yardstick.
+        drawn: Whether the subset depends on anything drawn; if not, every seed gives this one.
         seconds: Wall time of the selection, sketch included, certificate not.
 
     Example:
@@ -65,6 +67,7 @@ class Selection:
     lower_bound: float
     certificate: Certificate
     view: PoolView
+    drawn: bool
     seconds: float
 
     @property
@@ -174,9 +177,12 @@ def select(
     _check_kept(pool, chosen)
     n = _check_budget(n, pool)
     with one_thread():
-        begin = time.perf_counter()
+        # With its seed sequence: a method may use children of its generator alone.
+        before, begin = pickle.dumps(method_rng), time.perf_counter()
         choice = chosen.choose(pool, n, rng=method_rng, **knobs)
         seconds = time.perf_counter() - begin
+        sketched = "sketched" in vars(pool) and pool.m < pool.rows.shape[1]
+        drawn = sketched or pickle.dumps(method_rng) != before
         view = PoolView(pool.sketched, pool.spectrum)
         certificate = certify(view, np.concatenate([pool.kept, choice.indices]))
     _warn_of_one_row(pool)
@@ -190,6 +196,7 @@ def select(
         lower_bound=choice.lower_bound,
         certificate=certificate,
         view=view,
+        drawn=drawn,
         seconds=seconds,
     )
 

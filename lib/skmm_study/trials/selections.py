@@ -44,7 +44,7 @@ class Selecting:
     _made: dict = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, cell: Cell) -> Outcome:
-        """Selects; `Outcome.values` holds the ``indices`` and, unless all alike, ``weights``."""
+        """Selects; values are ``indices``, ``weights`` unless all alike, and whether it drew."""
         setting = dict(self.settings[cell.method])
         needs = {} if self.labels is None else self._needs(setting["method"], cell.seed)
         with metered() as costs:
@@ -53,7 +53,8 @@ class Selecting:
             )
         measured = {"seconds": selection.seconds, "peak_mb": costs.peak_mb}
         weights = None if np.ptp(selection.weights) == 0 else selection.weights.tolist()
-        return Outcome({"indices": selection.indices.tolist(), "weights": weights}, measured)
+        values = {"indices": selection.indices.tolist(), "weights": weights}
+        return Outcome(values | {"drawn": selection.drawn}, measured)
 
     def _needs(self, method: str, seed: int) -> dict[str, Any]:
         return {need: self._given(need, seed) for need in SELECTORS[method].needs}
@@ -104,8 +105,9 @@ def run_selections(
 
     The rows go to all methods as they are: standardise them by the pool first. A nested method,
     whose smaller subsets are the beginnings of larger ones, selects once, at the largest budget,
-    and a deterministic one for the first seed alone. Methods that need a trained model get the
-    outputs of `first_model`, those that need the course of its training `training_history`.
+    and one that drew nothing for the first seed is not asked for the others. Methods that need a
+    trained model get the outputs of `first_model`, those that need the course of its training
+    `training_history`.
 
     Args:
         features: pool rows, shape ``[N, r]``.
@@ -130,6 +132,8 @@ def run_selections(
     Raises:
         ValueError: an unknown selector, a budget outside ``1..N``, or nothing to do.
     """
+    import pandas as pd
+
     features = check_rows(features)
     labels = None if labels is None else check_labels(labels, len(features))
     settings = method_settings(methods, common)
@@ -140,33 +144,36 @@ def run_selections(
             f"methods, budgets and seeds must not be empty, got {len(settings)} methods, "
             f"{len(budgets)} budgets and {len(seeds)} seeds"
         )
-    sources = {}
-    for name, setting in settings.items():
-        chosen = SELECTORS[setting["method"]]
-        for n in budgets:
-            for seed in seeds:
-                same = chosen.deterministic and not chosen.needs
-                at = (name, max(budgets) if chosen.nested else n, seeds[0] if same else seed)
-                sources[name, n, seed] = at
     key, depends = {}, dict.fromkeys(settings, "")
     if folder is not None:
         key = {"features": array_digest(features), "arithmetic": arithmetic()}
         key["labels"] = None if labels is None else array_digest(labels)
         depends = {name: selection_digest(setting, initial) for name, setting in settings.items()}
-    grid = run_grid(
-        Selecting(features, labels, settings, initial),
-        [Cell(*at, depends[at[0]]) for at in dict.fromkeys(sources.values())],
-        folder=folder,
-        name="selections",
-        key=key,
-        workers=workers,
-    )
-    made = {(row.method, row.n, row.seed): subset_of(row) for row in grid.results.itertuples()}
-    beginnings = {
-        at: made[source] if at[1] == source[1] else made[source][: at[1]]
-        for at, source in sources.items()
-    }
-    return beginnings, grid.costs
+    selecting = Selecting(features, labels, settings, initial)
+    chosen = {name: SELECTORS[setting["method"]] for name, setting in settings.items()}
+    sizes = {name: [max(budgets)] if one.nested else budgets for name, one in chosen.items()}
+    drawn = [(name, n) for name in settings for n in dict.fromkeys(sizes[name])]
+    made, costs = {}, []
+    for some in (seeds[:1], list(dict.fromkeys(seeds[1:]))):
+        cells = [Cell(*at, seed, depends[at[0]]) for at in drawn for seed in some]
+        if not cells:
+            break
+        grid = run_grid(
+            selecting, cells, folder=folder, name="selections", key=key, workers=workers
+        )
+        made |= {(row.method, row.n, row.seed): row for row in grid.results.itertuples()}
+        costs.append(grid.costs)
+        # A model is another for every seed, so that what is chosen by it is, too.
+        drawn = [at for at in drawn if chosen[at[0]].needs or made[*at, seeds[0]].drawn]
+
+    def subset(name: str, n: int, seed: int) -> Subset:
+        size = max(budgets) if chosen[name].nested else n
+        whole = subset_of(made.get((name, size, seed), made[name, size, seeds[0]]))
+        return whole if size == n else whole[:n]
+
+    ats = [(name, n, seed) for name in settings for n in budgets for seed in seeds]
+    table = pd.concat(costs).sort_values(["method", "n", "seed"], ignore_index=True)
+    return {at: subset(*at) for at in ats}, table
 
 
 def subset_of(row: Any) -> Subset:

@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env figures executed ledger verify test lowest newest resolved wheel dist audit lint types \
+.PHONY: help env figures executed ledger verify test lowest newest resolved wheel guides dist audit lint types \
   bench data lock site site-check clean
 
 help: ## list the targets and the settings
@@ -111,6 +111,9 @@ resolved:
 
 wheel: $(INSTALLED) ## build the wheel; run the documentation's examples where it alone is installed
 	@SKMM_WHEEL=1 $(PYTHON) -m pytest tests/test_wheel.py $(ARGS)
+
+guides: $(INSTALLED) ## follow the guides in clean environments, with a stopwatch (takes the network)
+	@$(PYTHON) .ci/guides.py $(ARGS) --out figures/guides/times.md
 
 dist: $(TOOLS)/.installed ## build wheel and sdist of a release in build/dist and check what they say
 	@rm -rf build/dist

@@ -14,7 +14,7 @@ from skmm.numerics.inputs import check_choice, check_integer
 from skmm.selection.view import look_at
 from skmm.sketching import SKETCHES
 from skmm_scale.sketching.digests import digest_of
-from skmm_scale.sketching.shards import Source
+from skmm_scale.sketching.shards import Source, names_of
 from skmm_scale.store.building import check_finite
 from skmm_scale.store.manifest import Recipe
 
@@ -38,7 +38,7 @@ class FeatureSource(Source):
         m: Sketch size; unless told, ``min(r, 512)``.
         sketch: One of `skmm.SKETCHES`.
         rng: Seed.
-        ids: Names of the samples, ``[N]``, by slices; unless given, their numbers from 0.
+        ids: Names of the samples, ``[N]``; unless given, their numbers from 0.
         note: How the features themselves were made, to be kept in the manifest: the ``note`` of a
             store or of a Parquet file.
 
@@ -70,9 +70,7 @@ class FeatureSource(Source):
         self.N, self.r = shape
         self.m = min(self.r, 512) if m is None else m
         check_integer(self.m, "m", low=1, high=self.r, hint=f"the features have r={self.r} columns")
-        if ids is not None and len(ids) != self.N:
-            raise ValueError(f"ids must be one for each of the N={self.N} samples, got {len(ids)}")
-        self._rows, self._ids, self._kind, self._seed = rows, ids, sketch, rng
+        self._rows, self._ids, self._kind, self._seed = rows, names_of(ids, self.N), sketch, rng
         self._note, self._map = note, None
         if self.m < self.r:
             # The stream of the map is that of a selection from a pool of this width.
@@ -90,10 +88,7 @@ class FeatureSource(Source):
 
     def ids(self, samples: range) -> NDArray:
         """Returns the names, or numbers, of samples."""
-        if self._ids is None:
-            return np.arange(samples.start, samples.stop, dtype=np.int64)
-        names = np.asarray(self._ids[samples.start : samples.stop])
-        return names if names.dtype.kind in "iuU" else names.astype(str)
+        return self._ids[samples.start : samples.stop]
 
     def blocks(self, samples: range, seen: hashlib._Hash) -> Iterator[NDArray[np.floating]]:
         """Yields sketched rows, at most `BLOCK_ROWS` at a time."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.threads import one_thread
 from skmm_scale.store.building import Building
@@ -48,6 +48,22 @@ class Source(ABC):
             samples: Those of a shard.
             seen: Hash that is fed all data that the rows are made of.
         """
+
+
+def names_of(ids: ArrayLike | None, N: int) -> NDArray:
+    """Returns the names of ``N`` samples, or their numbers from 0: what a store can hold.
+
+    Raises:
+        ValueError: there are others than ``N``.
+    """
+    if ids is None:
+        return np.arange(N, dtype=np.int64)
+    names = np.asarray(ids)
+    if names.shape != (N,):
+        raise ValueError(
+            f"ids must be one for each of the N={N} samples, got shape {list(names.shape)}"
+        )
+    return names if names.dtype.kind in "iuU" else names.astype(str)
 
 
 def sketch_shard(source: Source, building: Building, number: int) -> Shard:

@@ -95,7 +95,7 @@ verify: $(INSTALLED) ## run PROFILE afresh and compare its tables with the commi
 	@$(PYTHON) -m skmm_study.execution.verify --profile $(PROFILE) --jobs $(JOBS)
 
 test: $(INSTALLED) ## run the tests on all cores, with line coverage
-	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_cli --cov=skmm_study $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist worksteal --cov=skmm --cov=skmm_cli --cov=skmm_scale --cov=skmm_study $(ARGS)
 
 lowest: ## run the quick tests with the lowest versions that pyproject.toml allows (needs uv)
 	@$(MAKE) resolved RESOLUTION=lowest-direct ARGS="-W default $(ARGS)"

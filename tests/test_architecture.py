@@ -16,7 +16,7 @@ import skmm
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = Path(skmm.__file__).parent.parent
-PACKAGES = ["skmm", "skmm_cli", "skmm_study"]
+PACKAGES = ["skmm", "skmm_cli", "skmm_scale", "skmm_study"]
 
 # Which parts of the library a part may import: those that data flows through before. Gradients are
 # sketched as they are made, so that their part comes after the maps.
@@ -101,9 +101,14 @@ FILES = sorted(path for name in PACKAGES for path in (LIB / name).rglob("*.py"))
 FOLDERS = [module_name(path, LIB) for path in FILES if path.name == "__init__.py"]
 
 
-# Which packages a package may import besides itself: the command line and the study use the library
-# and know nothing of each other.
-ABOVE = {"skmm": set(), "skmm_cli": {"skmm"}, "skmm_study": {"skmm"}}
+# Which packages a package may import besides itself: what scales the library builds on it, the
+# command line on both; command line and study know nothing of each other.
+ABOVE = {
+    "skmm": set(),
+    "skmm_scale": {"skmm"},
+    "skmm_cli": {"skmm", "skmm_scale"},
+    "skmm_study": {"skmm"},
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -185,6 +190,7 @@ BASE = on_index(PROJECT["dependencies"])
 OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
 COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
+SCALE = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
 STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
 
 
@@ -201,6 +207,10 @@ def test_library_imports_what_it_declares_and_no_more():
 def test_command_line_imports_what_it_declares_and_no_more():
     """Of the base needs not all: the library has them. Tensors are read where torch is."""
     assert on_index(EXTRAS["cli"]) | {"torch"} <= imported_by("skmm_cli") <= COMMANDS
+
+
+def test_what_scales_imports_only_what_is_declared():
+    assert {"numpy", "pyarrow"} <= imported_by("skmm_scale") <= SCALE
 
 
 def test_study_imports_only_what_is_declared():

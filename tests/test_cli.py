@@ -468,6 +468,7 @@ def test_help_shows_an_example_that_runs(command, rng, capsys):
     assert EXAMPLES[command] in re.sub(r"\s+", " ", capsys.readouterr().out)
     np.save("features.npy", rng.standard_normal((1200, 6)))
     np.save("subset.npy", np.arange(50))
+    done("sketch", "features.npy", "--into", "store")
     words = EXAMPLES[command].replace("subset.csv", "subset.npy").split()
     done(*words[1:], *(["--force"] if command.__name__ == "select" else []))
 

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 import skmm_cli
 from skmm_cli.main import main
+from skmm_scale.sketching import FeatureSource, sketch_share
 
 LIB = Path(skmm_cli.__file__).parent.parent
 N, R = 12, 3
@@ -552,6 +553,134 @@ needs("weights of other classes", "deepfool", logits=np.ones((N, 3)), weights=np
 needs("correctness of few samples", "forgetting", correctness=np.ones((4, 3), bool))
 needs("labels of more classes", "el2n", labels=np.arange(N),
       early_probabilities=np.full((N, 2), 0.5))  # fmt: skip
+
+
+# Stores
+
+
+def sketched(name, write, *more, into="store"):
+    """A case of a file that ``write`` makes in a folder, and that ``skmm sketch`` is to sketch."""
+
+    def make(folder):
+        path = write(folder)
+        return ["sketch", str(path), "--into", str(folder / into), *more]
+
+    case(name)(make)
+
+
+def saved(folder, array=GOOD, name="good.npy"):
+    npy(folder / name, array)
+    return folder / name
+
+
+def stored(folder, share=(1, 1)):
+    """A store in three shards, or some of them."""
+    saved(folder)
+    source = FeatureSource(GOOD, rng=0)
+    sketch_share(source, folder / "store", rows_per_shard=5, share=share)
+    return folder / "store"
+
+
+def late_nan(folder):
+    """What is found only in the last shard, when others are made."""
+    return saved(folder, holed(np.nan))
+
+
+def spoil(path, content):
+    path.write_bytes(content)
+
+
+sketched("NaN in a later shard", late_nan, "--rows-per-shard", "2", "-q")
+sketched("infinity to sketch", lambda folder: saved(folder, holed(np.inf)), "-m", "2")
+sketched("too large for half precision", lambda folder: saved(folder, GOOD * 1e6),
+         "--dtype", "float16", "-q")  # fmt: skip
+sketched("text to sketch", lambda folder: saved(folder, np.full((4, 2), "a")))
+sketched("one axis to sketch", lambda folder: saved(folder, GOOD[0]))
+sketched("no file to sketch", lambda folder: folder / "none.npy")
+sketched("sketch larger than the features", saved, "-m", "4")
+sketched("share beyond the last", saved, "--shard", "3/2")
+sketched("share from 0", saved, "--shard", "0/2")
+sketched("no share", saved, "--shard", "two")
+sketched("shards of no rows", saved, "--rows-per-shard", "0")
+sketched("whole numbers on disk", saved, "--dtype", "int8")
+sketched("unknown map", saved, "--sketch", "magic")
+sketched("negative seed of a sketch", saved, "--seed", "-1")
+sketched("store in a folder that is missing", saved, into="none/store")
+sketched("store in a file", saved, into="good.npy")
+sketched("features and --finish", saved, "--finish")
+sketched("store of others to sketch", lambda folder: (stored(folder), folder / "good.npy")[1],
+         "--seed", "1", "-m", "2")  # fmt: skip
+sketched("broken Parquet to sketch", lambda folder: spoilt(
+    lambda p: parquet.write_table(table(a=lists(GOOD)), p), folder / "a.parquet"
+) or folder / "a.parquet")  # fmt: skip
+for name in ("unequal lists", "missing list", "missing entry", "no rows", "ids twice"):
+    sketched(f"{name} to sketch", lambda folder, bad=BAD_TABLES[name]: (
+        parquet.write_table(bad, folder / "a.parquet") or folder / "a.parquet"))  # fmt: skip
+
+
+@case("nothing to sketch")
+def _(folder):
+    return ["sketch", "--into", str(folder / "store")]
+
+
+@case("nothing to finish")
+def _(folder):
+    return ["sketch", "--finish", "--into", str(folder / "store")]
+
+
+@case("shards missing to finish")
+def _(folder):
+    store = stored(folder, (1, 2))
+    return ["sketch", "--finish", "--into", str(store)]
+
+
+@case("folder of others for a store")
+def _(folder):
+    (folder / "store").mkdir()
+    (folder / "store" / "letter.txt").write_text("dear")
+    return ["sketch", str(saved(folder)), "--into", str(folder / "store")]
+
+
+@case("disk full for a store")
+def _(folder):
+    return ["sketch", str(saved(folder)), "--into", str(folder / "store")]
+
+
+TIGHT.add("disk full for a store")
+
+
+def of_store(name, harm):
+    """A case of a store to which ``harm`` has been done, and from which is selected."""
+
+    def make(folder):
+        store = stored(folder)
+        harm(store)
+        return ["select", str(store), "-n", "2", "-o", str(folder / "out.csv")]
+
+    case(name)(make)
+
+
+of_store("store without a shard", lambda store: (store / "rows-00001.npy").unlink())
+of_store("store without ids", lambda store: (store / "ids-00002.npy").unlink())
+of_store("short shard", lambda store: os.truncate(store / "rows-00000.npy", 100))
+of_store("no manifest", lambda store: (store / "manifest.json").rename(store / "recipe.json"))
+of_store("half a manifest", lambda store: os.truncate(store / "manifest.json", 200))
+of_store("list for a manifest", lambda store: spoil(store / "manifest.json", b"[1, 2]"))
+of_store("empty manifest", lambda store: spoil(store / "manifest.json", b"{}"))
+of_store("manifest of the future", lambda store: spoil(store / "manifest.json", b'{"schema": 9}'))
+of_store("manifest of one shard", lambda store: spoil(
+    store / "manifest.json",
+    (store / "manifest.json").read_bytes().replace(b'"N": 12', b'"N": 5')))  # fmt: skip
+
+
+@case("folder without a store to export")
+def _(folder):
+    return ["export", str(folder), "-o", str(folder / "a.parquet")]
+
+
+@case("export to text")
+def _(folder):
+    return ["export", str(stored(folder)), "-o", str(folder / "a.csv")]
 
 
 # The law

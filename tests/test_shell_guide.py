@@ -53,6 +53,6 @@ def test_guide_shows_what_is_printed(tmp_path, monkeypatch):
     "option", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", GUIDE.read_text())))
 )
 def test_guide_names_options_that_exist(option, capsys):
-    commands = [["select"], ["plan"], ["certify"], ["compare"], ["methods"], []]
+    commands = [["select"], ["plan"], ["certify"], ["compare"], ["methods"], ["sketch"], []]
     assert all(main([*words, "-h"]) == 0 for words in commands)
     assert option in capsys.readouterr().out

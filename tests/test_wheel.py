@@ -78,7 +78,7 @@ def report(python):
 
 def test_wheel_holds_the_library_and_its_command_line_alone(wheel):
     files = zipfile.ZipFile(wheel).namelist()
-    lib, packages = ROOT / "lib", ["skmm", "skmm_cli"]
+    lib, packages = ROOT / "lib", ["skmm", "skmm_cli", "skmm_scale"]
     paths = [path for name in packages for path in (lib / name).rglob("*")]
     kinds = (".py", ".css", ".typed")
     held = {str(path.relative_to(lib)) for path in paths if path.suffix in kinds}

@@ -11,9 +11,11 @@ import cyclopts
 import skmm
 from skmm_cli.commands.certify import certify
 from skmm_cli.commands.compare import compare
+from skmm_cli.commands.export import export
 from skmm_cli.commands.methods import methods
 from skmm_cli.commands.plan import plan
 from skmm_cli.commands.select import select
+from skmm_cli.commands.sketch import sketch
 from skmm_cli.errors import UsageError, one_sentence
 
 EXAMPLES = {
@@ -22,6 +24,8 @@ EXAMPLES = {
     plan: "skmm plan features.npy --budgets 100,200,400",
     compare: "skmm compare features.npy -n 200 --methods skmm,k_means,uniform",
     methods: "skmm methods k_means",
+    sketch: "skmm sketch features.npy --into rows",
+    export: "skmm export store -o store.parquet",
 }
 """One line for each command, as its help shows it; tests run them."""
 

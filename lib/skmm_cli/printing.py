@@ -34,6 +34,15 @@ def show(value: Any) -> str:
     return str(value)
 
 
+def size(count: float) -> str:
+    """Returns a number of bytes as people say it."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
 def as_json(value: Any) -> str:
     """Returns JSON; what is infinite or no number becomes ``null``, which is all that JSON has."""
     return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)

@@ -74,13 +74,11 @@ def _line(what: str, elapsed: float, seconds: float) -> str:
     """Returns what is shown after ``elapsed`` of ``seconds`` foreseen."""
     share = min(elapsed / max(seconds, 1e-9), 0.97)
     bar = "#" * int(share * _CELLS)
-    left = (
-        f"about {_clock(seconds - elapsed)} left" if elapsed < seconds else "longer than foreseen"
-    )
-    return f"skmm: {what} [{bar:<{_CELLS}}] {_clock(elapsed)} so far, {left}"
+    left = f"about {clock(seconds - elapsed)} left" if elapsed < seconds else "longer than foreseen"
+    return f"skmm: {what} [{bar:<{_CELLS}}] {clock(elapsed)} so far, {left}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Returns a time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"

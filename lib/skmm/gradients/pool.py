@@ -110,7 +110,7 @@ def sketched_gradients(
     References:
         Sketchy Moment Matching (Dong et al., 2024), Algorithm 3.1, https://arxiv.org/abs/2407.06120
     """
-    map_rng, label_rng = as_generator(rng, "gradients").spawn(2)
+    map_rng, label_rng = _generators(rng)
     if isinstance(sketch, GradientSketch):
         if (m, parameters, last) != (None, None, None):
             raise ValueError(
@@ -142,6 +142,15 @@ def sketched_gradients(
             first += len(x)
     rows = np.concatenate(parts)
     return rows if labels == "fisher-exact" else rows[:, 0]
+
+
+def map_generator(rng: int) -> np.random.Generator:
+    """Returns what `sketched_gradients` draws the map from under this seed."""
+    return _generators(rng)[0]
+
+
+def _generators(rng: int | np.random.Generator) -> list[np.random.Generator]:
+    return as_generator(rng, "gradients").spawn(2)
 
 
 def _batch_rows(

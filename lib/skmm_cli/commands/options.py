@@ -18,7 +18,7 @@ from skmm_cli.progress import Progress
 from skmm_cli.reading.pool import PoolFile, read_pool
 
 
-def _whole(_, tokens) -> int:
+def whole(_, tokens) -> int:
     """Reads a whole number as it is written: 1.5 is none, nor is 1e3."""
     return int(tokens[0].value)
 
@@ -26,12 +26,23 @@ def _whole(_, tokens) -> int:
 Pool = Annotated[
     Path,
     Parameter(
-        help="Features, one row a sample: .npy, .npz, .csv, .parquet, .arrow, .safetensors or .pt"
+        help="Features, one row a sample: .npy, .npz, .csv, .parquet, .arrow, .safetensors or .pt, "
+        "or the folder of a store"
     ),
 ]
 Budget = Annotated[
-    int, Parameter(name=["-n", "--budget"], converter=_whole, help="How many samples to choose")
+    int, Parameter(name=["-n", "--budget"], converter=whole, help="How many samples to choose")
 ]
+SketchSize = Annotated[
+    int | None,
+    Parameter(
+        name=["-m", "--sketch-size"],
+        converter=whole,
+        help="Dimensions to sketch to; unless given, at most 512",
+    ),
+]
+Seed = Annotated[int, Parameter(converter=whole, help="Of all that is random")]
+Kind = Annotated[str, Parameter(help="Kind of sketch")]
 Force = Annotated[bool, Parameter(negative="", help="Replace outputs that exist")]
 
 
@@ -48,13 +59,27 @@ class Reading:
     ] = ""
     id: Annotated[str, Parameter(help="Column of the samples' names; unless given, id")] = ""
 
+    @property
+    def names(self) -> list[str]:
+        """The columns of features, as they were listed."""
+        return [name.strip() for name in self.columns.split(",") if name.strip()]
+
     def read(self, path: Path, besides: Besides | None = None, *recipes: Recipe) -> PoolFile:
         """Reads the pool; columns that are named by another option, or a knob, are no features."""
-        names = [name.strip() for name in self.columns.split(",") if name.strip()]
         taken = [besides.group, besides.labels] if besides else []
         for recipe in recipes:
             taken += [recipe.knobs[need] for need in SELECTORS[recipe.method].needs]
-        return read_pool(path, features=names, ident=self.id or None, taken=filter(None, taken))
+        return read_pool(
+            path, features=self.names, ident=self.id or None, taken=filter(None, taken)
+        )
+
+
+def check_sketch(kind: str, seed: int) -> None:
+    """Refuses a kind of sketch that does not exist, and a seed below 0."""
+    if seed < 0:
+        raise UsageError(f"--seed must be 0 or more, got {seed}")
+    if kind not in SKETCHES:
+        raise UsageError(f"--sketch must be one of {', '.join(SKETCHES)}, got {kind!r}")
 
 
 @dataclass(frozen=True)
@@ -65,16 +90,9 @@ class Choosing:
         list[str] | None,
         Parameter(negative="", help="A knob of the method, knob=value; again for another"),
     ] = None
-    seed: Annotated[int, Parameter(converter=_whole, help="Of all that is random")] = 0
-    sketch_size: Annotated[
-        int | None,
-        Parameter(
-            name=["-m", "--sketch-size"],
-            converter=_whole,
-            help="Dimensions to sketch to; unless given, at most 512",
-        ),
-    ] = None
-    sketch: Annotated[str, Parameter(help="Kind of sketch")] = "gaussian"
+    seed: Seed = 0
+    sketch_size: SketchSize = None
+    sketch: Kind = "gaussian"
 
     def recipe(self, method: str, labels: str | None = None) -> Recipe:
         """Returns the recipe, whose needs are not read yet.
@@ -83,10 +101,7 @@ class Choosing:
             UsageError: the method, a knob or a number makes no sense.
         """
         knobs = parse_knobs(method, self.set or [], labels=labels)
-        if self.seed < 0:
-            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
-        if self.sketch not in SKETCHES:
-            raise UsageError(f"--sketch must be one of {', '.join(SKETCHES)}, got {self.sketch!r}")
+        check_sketch(self.sketch, self.seed)
         return Recipe(method, self.seed, self.sketch_size, self.sketch, knobs)
 
 

@@ -14,13 +14,17 @@ from skmm.numerics.extras import extra
 from skmm_cli.errors import CommandError
 
 
-def read_npy(path: Path) -> dict[str, NDArray]:
-    """Reads ``.npy``, mapped into memory, so that no copy is held beside the file's pages."""
+def map_npy(path: Path) -> NDArray:
+    """Maps ``.npy`` into memory, whatever numbers it holds."""
     with path.open("rb") as file:
         if file.read(6) != np.lib.format.MAGIC_PREFIX:
             raise CommandError(f"cannot read {path}: it is no .npy file, whatever its name")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return {"": _plain(array, path)}
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def read_npy(path: Path) -> dict[str, NDArray]:
+    """Reads ``.npy``, mapped into memory, so that no copy is held beside the file's pages."""
+    return {"": _plain(map_npy(path), path)}
 
 
 def read_npz(path: Path) -> dict[str, NDArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from skmm.numerics.inputs import check_pool
 from skmm_cli.errors import CommandError
 from skmm_cli.reading.files import Columns, only_column, read_columns
+from skmm_scale.store import Store
+from skmm_scale.store.manifest import MANIFEST, RECIPE
 
 ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 """Suffixes of files of arrays, in which a vector alone is no pool of one feature."""
@@ -46,7 +49,7 @@ class PoolFile:
     @property
     def told(self) -> str:
         """What was taken for features, and what was not, for a user to notice a mistake."""
-        others = f"; not features: {_listed(self.columns)}" if self.columns else ""
+        others = f"; not features: {listed(self.columns)}" if self.columns else ""
         return f"{self.N} samples with {self.rows.shape[1]} features, {self.source}{others}"
 
     def values(self, reference: str, role: str) -> NDArray:
@@ -148,23 +151,53 @@ def read_pool(
     Raises:
         CommandError: there are no features, or it is unclear which; ids come twice or are missing.
     """
+    if is_store(path):
+        store = Store(path)
+        return PoolFile(path, check_pool(store, str(path)), store.ids(), {}, "a store")
+    rows, ids, others, names = split_pool(path, features=features, ident=ident, taken=taken)
+    rows = check_pool(rows, str(path))
+    return PoolFile(path, rows, ids, others, listed(names) if names != [""] else "all of it")
+
+
+def is_store(path: Path) -> bool:
+    """Whether a path is the folder of a store, finished or begun."""
+    return any(os.path.isfile(path / name) for name in (MANIFEST, RECIPE))
+
+
+def split_pool(
+    path: Path, *, features: Sequence[str] = (), ident: str | None = None, taken: Iterable[str] = ()
+) -> tuple[NDArray, NDArray | None, Columns, list[str]]:
+    """Returns features, ids, the other columns and the names of the features of `read_pool`.
+
+    Raises:
+        CommandError: as `read_pool`, but for the entries of the features.
+    """
     columns, taken = dict(read_columns(path)), set(taken)
     for name in [*features, *([ident] if ident else [])]:
         if name not in columns:
-            raise CommandError(f"{path} has no column {name!r}: it has {_listed(columns)}")
+            raise CommandError(f"{path} has no column {name!r}: it has {listed(columns)}")
     ident = ident or (ID if ID in columns and ID not in features else None)
     rest = [name for name in columns if name != ident and name not in taken]
     names = list(features) or _features_among(rest, columns, path)
-    rows = check_pool(_matrix([columns[name] for name in names], names, path), str(path))
+    rows = _matrix([columns[name] for name in names], names, path)
     others = {name: array for name, array in columns.items() if name not in names}
-    ids = None if ident is None else np.asarray(others.pop(ident))
-    if ids is not None:
-        if ids.shape != (len(rows),):
-            raise CommandError(f"{path} has {len(rows)} rows, but ids of shape {list(ids.shape)}")
-        if len(holes := _missing(ids)):
-            raise CommandError(f"{path} has no id at row {holes[0]}")
-        _places(ids, path)
-    return PoolFile(path, rows, ids, others, _listed(names) if names != [""] else "all of it")
+    ids = None if ident is None else names_of(others.pop(ident), len(np.atleast_1d(rows)), path)
+    return rows, ids, others, names
+
+
+def names_of(column: NDArray, N: int, path: Path) -> NDArray:
+    """Returns the ids of ``N`` samples, shape ``[N]``.
+
+    Raises:
+        CommandError: there are others than ``N``, one is missing or comes twice.
+    """
+    ids = np.asarray(column)
+    if ids.shape != (N,):
+        raise CommandError(f"{path} has {N} rows, but ids of shape {list(ids.shape)}")
+    if len(holes := _missing(ids)):
+        raise CommandError(f"{path} has no id at row {holes[0]}")
+    _places(ids, path)
+    return ids
 
 
 def _features_among(names: list[str], columns: Columns, path: Path) -> list[str]:
@@ -174,7 +207,7 @@ def _features_among(names: list[str], columns: Columns, path: Path) -> list[str]
     matrices = [name for name in names if columns[name].ndim != 1 and _is_numeric(columns[name])]
     if len(matrices) > 1:
         raise CommandError(
-            f"{path} holds several matrices: say which by --columns, one of {_listed(matrices)}"
+            f"{path} holds several matrices: say which by --columns, one of {listed(matrices)}"
         )
     if matrices:
         return matrices
@@ -183,7 +216,7 @@ def _features_among(names: list[str], columns: Columns, path: Path) -> list[str]
         if columns[name].dtype == object:
             _refuse_broken_numbers(name, columns[name], path)
     if not numbers:
-        raise CommandError(f"{path} holds no numbers to take for features: it has {_listed(names)}")
+        raise CommandError(f"{path} holds no numbers to take for features: it has {listed(names)}")
     return numbers
 
 
@@ -227,7 +260,7 @@ def _matrix(parts: list[NDArray], names: list[str], path: Path) -> NDArray:
     if text := [name for name, part in zip(names, parts, strict=True) if not _is_numeric(part)]:
         raise CommandError(f"column {text[0]!r} of {path} holds no numbers")
     if len({len(part) for part in parts}) > 1:
-        raise CommandError(f"{path} holds arrays of different lengths: {_listed(names)}")
+        raise CommandError(f"{path} holds arrays of different lengths: {listed(names)}")
     single = all(part.dtype.kind == "f" and part.dtype.itemsize <= 4 for part in parts)
     rows = np.empty((len(parts[0]), len(parts)), np.float32 if single else np.float64)
     for j, part in enumerate(parts):
@@ -252,6 +285,7 @@ def _text(names: NDArray) -> list[str]:
     return [str(name) for name in names.tolist()]
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Returns names as they are told: some of them, if they are many."""
     names = [repr(name) for name in names]
     return ", ".join(names if len(names) <= 6 else [*names[:3], "...", names[-1]])

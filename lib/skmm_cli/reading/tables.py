@@ -31,11 +31,11 @@ def read_csv(path: Path) -> dict[str, NDArray]:
     return _columns(table, path, names=[f"column {i}" for i in range(len(first))] * headless)
 
 
-def read_parquet(path: Path) -> dict[str, NDArray]:
-    """Reads ``.parquet``."""
+def read_parquet(path: Path, columns: list[str] | None = None) -> dict[str, NDArray]:
+    """Reads ``.parquet``, or some of its columns."""
     with extra("cli", needed_by="reading tables"):
         from pyarrow import parquet
-    return _columns(parquet.ParquetFile(path).read(), path)
+    return _columns(parquet.ParquetFile(path).read(columns), path)
 
 
 def read_arrow(path: Path) -> dict[str, NDArray]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradients
+from skmm.gradients.batches import part_of, size
+from skmm.gradients.functional import looped_gradients, vmapped_gradients
 from skmm.gradients.layers import Recorder, add_gradients, closed_form_layers, residuals_at
+from skmm.gradients.objectives import Objective
 from skmm.gradients.rows import FormedGradients
 
 _TF32_EPS = 2.0**-10
@@ -31,7 +35,9 @@ class Plan:
     looped: list[str]
 
 
-def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -> Plan:
+def make_plan(
+    model: nn.Module, objective: Objective, shapes: dict[str, tuple[int, ...]], x: Any
+) -> Plan:
     """Chooses, for each parameter, the fastest way that reproduces plain backpropagation.
 
     A closed form can be wrong without a sign of it: the weight may be used outside its layer (as
@@ -42,6 +48,7 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
 
     Args:
         model: In eval mode, with just these parameters requiring gradients.
+        objective: What is differentiated.
         shapes: Parameters and their shapes.
         x: Two inputs, batch first; or one, which is then taken twice.
 
@@ -49,12 +56,12 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
         ValueError: the outputs do not depend on the parameters, have the wrong shape, or are not
             the same again for the same inputs.
     """
-    if len(x) == 1:
-        x = torch.cat([x, x])
-    outputs = as_matrix(model(x), len(x))
+    if size(x) == 1:
+        x = part_of(x, np.zeros(2, np.int64))
+    outputs = objective(model, x)
     if not outputs.requires_grad:
         raise ValueError(f"model's outputs do not depend on parameters {list(shapes)}")
-    if not _agree(as_matrix(model(x), len(x)), outputs):
+    if not _agree(objective(model, x), outputs):
         raise ValueError(
             "model's outputs must be the same again for the same inputs in eval mode, got others: "
             "use nn.Dropout, or F.dropout(..., training=self.training), and no random numbers else"
@@ -62,13 +69,14 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
     _warn_of_unused(model, shapes, outputs)
     C = outputs.shape[1]
     # One for each sample, or a layer that takes tokens for samples would go unnoticed.
-    spread = torch.linspace(-1, 1, len(x) * C, dtype=outputs.dtype, device=x.device)
-    residual = spread.view(len(x), C)
-    truth = looped_gradients(model, list(shapes), x, residual)
+    spread = torch.linspace(-1, 1, 2 * C, dtype=outputs.dtype, device=outputs.device)
+    residual = spread.view(2, C)
+    truth = looped_gradients(model, objective, list(shapes), x, residual)
 
     layers = closed_form_layers(model, shapes)
-    there = _formed_gradients(model, layers, shapes, x, residual)
-    back = _formed_gradients(model, layers, shapes, x.flip(0), residual.flip(0))
+    there = _formed_gradients(model, objective, layers, shapes, x, residual)
+    turned = part_of(x, np.array([1, 0]))
+    back = _formed_gradients(model, objective, layers, shapes, turned, residual.flip(0))
     closed = {
         name
         for name in there.keys() & back.keys()
@@ -80,7 +88,7 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
         for layer, held in layers.items()
     }
     rest = [name for name in shapes if name not in closed]
-    vmapped = _vmappable(model, rest, x, residual, truth)
+    vmapped = _vmappable(model, objective, rest, x, residual, truth)
     looped = [name for name in rest if name not in vmapped]
     if looped:
         warnings.warn(
@@ -93,21 +101,22 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
 
 def _formed_gradients(
     model: nn.Module,
+    objective: Objective,
     layers: dict[nn.Module, dict[str, str]],
     shapes: dict[str, tuple[int, ...]],
-    x: Tensor,
+    x: Any,
     residual: Tensor,
 ) -> dict[str, Tensor]:
-    with Recorder(layers) as recorder:
-        outputs = model(x)
+    with Recorder(layers, 2) as recorder:
+        outputs = objective(model, x)
     calls = recorder.calls
     if not calls:
         return {}
-    into = FormedGradients(shapes, dtype=outputs.dtype, device=x.device).start(len(x))
+    into = FormedGradients(shapes, dtype=outputs.dtype, device=outputs.device).start(2)
     deltas = residuals_at(calls, outputs, residual, keep=False)
     for call, delta in zip(calls, deltas, strict=True):
         # The batch must come first at this layer too, or there is no closed form to check.
-        if delta is not None and call.covers(len(x)) and len(delta) == len(x):
+        if delta is not None and call.covers(2) and len(delta) == 2:
             add_gradients(call.layer, layers[call.layer], call.x, delta, into)
     return into.blocks
 
@@ -140,12 +149,17 @@ def _tolerance(dtype: torch.dtype, device: str) -> float:
 
 
 def _vmappable(
-    model: nn.Module, names: list[str], x: Tensor, residual: Tensor, truth: dict[str, Tensor]
+    model: nn.Module,
+    objective: Objective,
+    names: list[str],
+    x: Any,
+    residual: Tensor,
+    truth: dict[str, Tensor],
 ) -> list[str]:
     if not names:
         return []
     try:
-        gradients = vmapped_gradients(model, names, x, residual)
+        gradients = vmapped_gradients(model, objective, names, x, residual)
     except RuntimeError:
         return []
     return [name for name in names if _agree(gradients[name], truth[name])]

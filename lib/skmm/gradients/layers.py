@@ -17,26 +17,22 @@ from skmm.gradients.rows import Collector
 def closed_form_layers(model: nn.Module, names: Iterable[str]) -> dict[nn.Module, dict[str, str]]:
     """Finds the layers that hold parameters ``names`` and have a closed form.
 
+    A parameter may be held by several layers, whose gradients add up, and used by others that have
+    no closed form: `skmm.gradients.plan` tells.
+
     Returns:
-        For each layer, its own name of a parameter (``weight`` or ``bias``) to the model's. A
-        parameter that is also held by a layer without closed form is left out.
+        For each layer, its own name of a parameter (``weight`` or ``bias``) to the model's.
     """
     wanted = {id(p): name for name, p in model.named_parameters() if name in set(names)}
     layers: dict[nn.Module, dict[str, str]] = {}
-    excluded = set()
     for module in model.modules():
-        for leaf, p in module.named_parameters(recurse=False):
-            if id(p) not in wanted:
-                continue
-            if closed_form(module) is not None and leaf in ("weight", "bias"):
-                layers.setdefault(module, {})[leaf] = wanted[id(p)]
-            else:
-                excluded.add(wanted[id(p)])
-    kept = {
-        module: {leaf: name for leaf, name in held.items() if name not in excluded}
-        for module, held in layers.items()
-    }
-    return {module: held for module, held in kept.items() if held}
+        if closed_form(module) is None:
+            continue
+        own = module.named_parameters(recurse=False)
+        held = {leaf: wanted[id(p)] for leaf, p in own if id(p) in wanted}
+        if held:
+            layers[module] = held
+    return layers
 
 
 @dataclass(frozen=True)

@@ -154,18 +154,25 @@ def _check_model(model: nn.Module) -> None:
 def frozen(model: nn.Module, names: Sequence[str]) -> Generator[None]:
     """Holds ``model`` in eval mode with only ``names`` requiring gradients; restores it on leaving.
 
-    Everything below the first chosen layer then builds no graph, so it runs as in inference.
+    Everything below the first chosen layer then builds no graph, so it runs as in inference. What
+    language models keep to go on writing is not kept.
     """
     training = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
     chosen = set(names)
+    config = getattr(model, "config", None)
+    cached = getattr(config, "use_cache", None)
     try:
+        if cached:
+            config.use_cache = False
         model.eval()
         for name, p in model.named_parameters():
             p.requires_grad_(name in chosen)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        if cached:
+            config.use_cache = cached
         for module, mode in training.items():
             module.training = mode
         for p, flag in flags.items():

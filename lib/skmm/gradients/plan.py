@@ -19,6 +19,9 @@ from skmm.gradients.rows import FormedGradients
 _TF32_EPS = 2.0**-10
 """Precision of the format that a GPU's matrix units round ``float32`` factors to."""
 
+_FEW = 4
+"""Errors of rounding, in units of the precision, that no difference between two ways is below."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,7 +47,9 @@ def make_plan(
     attention does with its output projection), the batch may not come first or be reordered, or the
     input may be overwritten. So each way is tried on two samples, in both orders, and kept where it
     agrees with one backward pass a sample, to the square root of the precision (of a GPU's matrix
-    units, where these may be used). This takes as much memory as gradients of two samples.
+    units, where these may be used) or, where a gradient is zero but for rounding (as of the bias of
+    attention's keys), to the precision of all of them together. This takes as much memory as
+    gradients of two samples.
 
     Args:
         model: In eval mode, with just these parameters requiring gradients.
@@ -73,6 +78,8 @@ def make_plan(
     residual = spread.view(2, C)
     truth = looped_gradients(model, objective, list(shapes), x, residual)
 
+    total = torch.stack([g.double().norm() for g in truth.values()]).norm()
+
     layers = closed_form_layers(model, shapes)
     there = _formed_gradients(model, objective, layers, shapes, x, residual)
     turned = part_of(x, np.array([1, 0]))
@@ -80,7 +87,8 @@ def make_plan(
     closed = {
         name
         for name in there.keys() & back.keys()
-        if _agree(there[name], truth[name]) and _agree(back[name].flip(0), truth[name])
+        if _agree(there[name], truth[name], total)
+        and _agree(back[name].flip(0), truth[name], total)
     }
     # A layer's parameters share its calls, but not their fate: weights may be tied, biases not.
     kept = {
@@ -88,7 +96,7 @@ def make_plan(
         for layer, held in layers.items()
     }
     rest = [name for name in shapes if name not in closed]
-    vmapped = _vmappable(model, objective, rest, x, residual, truth)
+    vmapped = _vmappable(model, objective, rest, x, residual, truth, total)
     looped = [name for name in rest if name not in vmapped]
     if looped:
         warnings.warn(
@@ -133,11 +141,14 @@ def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], output
         )
 
 
-def _agree(gradients: Tensor, truth: Tensor) -> bool:
+def _agree(gradients: Tensor, truth: Tensor, total: Tensor | float = 0.0) -> bool:
+    """Whether two ways agree, relative to the truth, or to rounding of ``total``."""
     if not truth.isfinite().all():
         return True  # nothing to compare with; the rows will be refused, and the sample named
     tolerance = _tolerance(truth.dtype, truth.device.type)
-    return bool((gradients - truth).norm() <= tolerance * truth.norm())
+    error = (gradients.double() - truth.double()).norm()
+    rounding = _FEW * torch.finfo(truth.dtype).eps * total
+    return bool(error <= tolerance * truth.double().norm()) or bool(error <= rounding)
 
 
 def _tolerance(dtype: torch.dtype, device: str) -> float:
@@ -155,6 +166,7 @@ def _vmappable(
     x: Any,
     residual: Tensor,
     truth: dict[str, Tensor],
+    total: Tensor,
 ) -> list[str]:
     if not names:
         return []
@@ -162,4 +174,4 @@ def _vmappable(
         gradients = vmapped_gradients(model, objective, names, x, residual)
     except RuntimeError:
         return []
-    return [name for name in names if _agree(gradients[name], truth[name])]
+    return [name for name in names if _agree(gradients[name], truth[name], total)]

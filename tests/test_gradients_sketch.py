@@ -11,7 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from skmm.gradients import GradientSketch, last_parameters, sketched_gradients
+from skmm.gradients import rows as rows_module
 from skmm.gradients.tensorsketch import TensorSketch
+from skmm.sketching.products import worth_forming
 
 
 def mlp(width=24, classes=5):
@@ -278,3 +280,25 @@ def test_a_map_for_another_model_is_refused():
         sketched_gradients(mlp(), [INPUTS], sketch=sketch, m=8, rng=0)
     with pytest.raises(ValueError, match=r"'0.weight' of shape \[B, 24, 8\], got none"):
         sketch({})
+
+
+@pytest.mark.parametrize("P", [1, 30])
+def test_rows_are_the_same_whether_products_are_formed(monkeypatch, P):
+    model = nn.Linear(24, 20)
+    sketch = GradientSketch.draw(model, 16, parameters=["weight"], rng=0)
+    g = torch.Generator().manual_seed(0)
+    delta, a = torch.randn(3, 1, 20, P, generator=g), torch.randn(3, 1, 24, P, generator=g)
+    rows = []
+    for formed in (True, False):
+        monkeypatch.setattr(rows_module, "worth_forming", lambda *_, formed=formed: formed)
+        into = sketch.collector(dtype=torch.float32, device=torch.device("cpu")).start(3)
+        into.add_outer("weight", delta, a)
+        rows.append(into.rows())
+    torch.testing.assert_close(*rows, atol=1e-4, rtol=1e-4)
+
+
+def test_a_wide_layer_is_never_formed():
+    """However many its positions: a product of matrices would outgrow all else that it costs."""
+    assert worth_forming(64, 64, 1000, 512)
+    assert not worth_forming(64, 64, 1, 512)
+    assert not any(worth_forming(2048, 2048, P, 512) for P in (1, 1000, 100_000))

@@ -17,6 +17,7 @@ from torch import Tensor
 from skmm.gradients.tensorsketch import TensorSketch
 from skmm.sketching import Sketch
 from skmm.sketching.fold import Fold
+from skmm.sketching.products import worth_forming
 
 
 class Collector(ABC):
@@ -138,8 +139,7 @@ class FactoredGradients(Collector):
         groups, d, P = delta.shape[1:]
         e = a.shape[2]
         delta, a = delta.to(self.dtype), a.to(self.dtype)
-        # A gradient no larger than its factors is cheaper to form, and costs no more memory.
-        if d * e <= (d + e) * P:
+        if worth_forming(d, e, P, self._m):
             self.add(name, delta @ a.transpose(-1, -2))
             return
         for g in range(groups):

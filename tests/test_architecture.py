@@ -16,7 +16,7 @@ import skmm
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = Path(skmm.__file__).parent.parent
-PACKAGES = ["skmm", "skmm_cli", "skmm_study"]
+PACKAGES = ["skmm", "skmm_cli", "skmm_scale", "skmm_study"]
 
 # Which parts of the library a part may import: those that data flows through before. Gradients are
 # sketched as they are made, so that their part comes after the maps.
@@ -101,9 +101,14 @@ FILES = sorted(path for name in PACKAGES for path in (LIB / name).rglob("*.py"))
 FOLDERS = [module_name(path, LIB) for path in FILES if path.name == "__init__.py"]
 
 
-# Which packages a package may import besides itself: the command line and the study use the library
-# and know nothing of each other.
-ABOVE = {"skmm": set(), "skmm_cli": {"skmm"}, "skmm_study": {"skmm"}}
+# Which packages a package may import besides itself: what scales the library builds on it, the
+# command line on both; command line and study know nothing of each other.
+ABOVE = {
+    "skmm": set(),
+    "skmm_scale": {"skmm"},
+    "skmm_cli": {"skmm", "skmm_scale"},
+    "skmm_study": {"skmm"},
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -1,5 +1,6 @@
 """The cost model counts what is counted when the model runs, and reads what configurations say."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from skmm import GradientSketch, sketched_gradients
+from skmm_cli.main import main
 from skmm_scale.costs import (
     PRESETS,
     Architecture,
@@ -26,6 +28,7 @@ from skmm_scale.costs import (
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 T, m = 12, 16
+DEVICE = {"peak": 1e15, "utilisation": 0.4, "bandwidth": 3e12}
 NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "o_proj"}
 NAMES |= {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
 
@@ -147,8 +150,47 @@ def test_costs_are_in_proportion_to_the_pool():
     for one, other in zip(small.stages[:3], large.stages[:3], strict=True):
         assert other.flops == pytest.approx(1000 * one.flops)
         assert other.memory == one.memory
-    hours = small.hours(peak=1e15, utilisation=0.5)
+    hours = small.hours(peak=1e15, utilisation=0.5, bandwidth=1e30)
     assert sum(hours.values()) == pytest.approx(small.flops / 0.5e15 / 3600)
+
+
+def test_the_sketch_of_the_last_block_takes_a_percent_or_two_of_the_time():
+    """Though of the operations far less: it waits for memory."""
+    for model in PRESETS.values():
+        costs = cost(model, N=10**6, n=1000)
+        hours = costs.hours(**DEVICE)
+        assert 0.002 < hours["sketch"] / hours["gradients"] < 0.02
+        assert costs.stages[1].flops < 0.001 * costs.stages[0].flops
+
+
+def test_command_prints_what_the_function_returns(tmp_path, capsys):
+    config = llama()[1]
+    config.save_pretrained(tmp_path)
+    words = ["cost", str(tmp_path), "-n", "10", "--pools", "1e3,1e4", "-T", "12", "-m", "16"]
+    assert main([*words, "--lora", "2", "--blocks", "2", "--precision", "float32", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    model = Architecture.named(str(tmp_path))
+    target = Target(2, rank=2)
+    for pool, N in zip(told["pools"], (1000, 10_000), strict=True):
+        one = cost(model, N=N, n=10, T=12, m=16, target=target, itemsize=4)
+        assert pool["N"] == N
+        assert [stage["operations"] for stage in pool["stages"]] == [s.flops for s in one.stages]
+        assert [stage["bytes held"] for stage in pool["stages"]] == [s.memory for s in one.stages]
+    assert main(words) == 0
+    assert "1e+04" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--pools", "1.5"], "got '1.5'"),
+        (["--precision", "int8"], "got 'int8'"),
+        (["-T", "0"], "T=0"),
+    ],
+)
+def test_command_names_what_has_no_meaning(words, told, capsys):
+    assert main(["cost", "7B", "-n", "10", *words]) != 0
+    assert told in capsys.readouterr().err
 
 
 def test_rates_of_a_machine_are_found():
@@ -172,9 +214,9 @@ def test_rates_of_a_machine_are_found():
         (lambda: cost(PRESETS["1B"], N=10, n=11), "n=11"),
         (lambda: cost(PRESETS["1B"], N=10, n=1, T=0), "T=0"),
         (lambda: cost(PRESETS["1B"], N=10, n=1, target=Target(17)), "blocks=17"),
-        (lambda: cost(PRESETS["1B"], N=10, n=1).hours(peak=0, utilisation=0.5), "peak=0"),
+        (lambda: cost(PRESETS["1B"], N=10, n=1).hours(**DEVICE | {"peak": 0}), "peak=0"),
         (
-            lambda: cost(PRESETS["1B"], N=10, n=1).hours(peak=1e15, utilisation=2),
+            lambda: cost(PRESETS["1B"], N=10, n=1).hours(**DEVICE | {"utilisation": 2}),
             "at most 1, got 2",
         ),
         (lambda: Rates.fitted([Stage("a", 1, 1, 1)], [1.0]), "got 1 for 1"),

@@ -11,6 +11,7 @@ import cyclopts
 import skmm
 from skmm_cli.commands.certify import certify
 from skmm_cli.commands.compare import compare
+from skmm_cli.commands.cost import cost
 from skmm_cli.commands.methods import methods
 from skmm_cli.commands.plan import plan
 from skmm_cli.commands.select import select
@@ -22,6 +23,7 @@ EXAMPLES = {
     plan: "skmm plan features.npy --budgets 100,200,400",
     compare: "skmm compare features.npy -n 200 --methods skmm,k_means,uniform",
     methods: "skmm methods k_means",
+    cost: "skmm cost 7B -n 10000 --pools 1e6,1e9",
 }
 """One line for each command, as its help shows it; tests run them."""
 

@@ -35,21 +35,28 @@ class Costs:
         """Operations of all stages."""
         return sum(stage.flops for stage in self.stages)
 
-    def hours(self, *, peak: float, utilisation: float) -> dict[str, float]:
-        r"""Returns hours of one device by stage: :math:`\text{flops} / (\text{peak} \cdot u)`.
+    def hours(self, *, peak: float, utilisation: float, bandwidth: float) -> dict[str, float]:
+        r"""Returns hours of one device by stage, of arithmetic or of memory, whichever is longer.
+
+        .. math:: \max\{\text{flops} / (\text{peak} \cdot u),\ \text{bytes} / \text{bandwidth}\}
 
         Args:
             peak: Operations a second that the device is sold for.
             utilisation: The share ``u`` of these that is attained, in (0, 1].
+            bandwidth: Bytes a second that it moves.
 
         Raises:
             ValueError: one of them is out of range.
         """
         check_positive(peak, "peak", hint="it is the device's operations a second, such as 9.9e14")
         check_positive(utilisation, "utilisation", hint="0.4 is common")
+        check_positive(bandwidth, "bandwidth", hint="it is in bytes a second, such as 3e12")
         if utilisation > 1:
             raise ValueError(f"utilisation must be at most 1, got {utilisation}; 0.4 is common")
-        return {stage.name: stage.flops / (3600 * peak * utilisation) for stage in self.stages}
+        return {
+            stage.name: max(stage.flops / (peak * utilisation), stage.bytes / bandwidth) / 3600
+            for stage in self.stages
+        }
 
 
 def cost(

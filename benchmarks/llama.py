@@ -1,10 +1,10 @@
 """Memory and time of sketching a LLaMA-style model of 1B parameters, beside the cost model's.
 
-The model has random weights, so nothing is downloaded; the last block, or low-rank adapters at q and
-v of all blocks, and a causal loss. Run as ``python benchmarks/llama.py --out figures/bench``; takes
-4 GB in bfloat16 and some minutes a target. Times are of the processor, of all batches but the first,
-before which the plan is made; the rates that the forecast needs, of products of the block's shapes
-and of a copy, are measured in the same run.
+The model has random weights, so nothing is downloaded; the last block, or low-rank adapters at q
+and v of all blocks, and a causal loss. Run as ``python benchmarks/llama.py --out figures/bench``;
+takes 4 GB in bfloat16 and some minutes a target. Times are of the processor, of all batches but the
+first, before which the plan is made; the rates that the forecast needs, of products of the block's
+shapes and of a copy, are measured in the same run.
 """
 
 from __future__ import annotations
@@ -132,15 +132,15 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     target = Target(1) if name == "last" else Target(sizes.layers, rank=RANK)
     one = GradientCost(sizes, options.tokens, options.m, options.batch, target, dtype.itemsize)
     rates = measured_rates(sizes, options.batch * options.tokens, dtype)
-    peak = Peak()
-    peak.start()
     model = built(sizes, dtype)
     patterns = [f"model.layers.{sizes.layers - 1}.*"]
     if name == "lora":
         model, patterns = with_adapters(model), ["*lora_?.*"]
     ids = torch.randint(0, sizes.vocabulary, (options.samples, options.tokens))
     batches = [{"input_ids": part} for part in ids.split(options.batch)]
-    moments: list[float] = []
+    weights = sum(p.nbytes for p in model.parameters())
+    peak, moments = Peak(), []
+    peak.start()
     rows = sketched_gradients(
         model,
         timed(batches, moments),
@@ -150,7 +150,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
         rng=0,
     )
     seconds = (time.process_time() - moments[1]) / (len(batches) - 1) / options.batch
-    held = peak.stop() - peak.start_bytes
+    held = weights + peak.stop() - peak.start_bytes
     forecast = rates.seconds(
         Stage(name, one.flops + one.sketch_flops, one.bytes + one.sketch_bytes, one.memory)
     )

@@ -1,6 +1,7 @@
 """The one map for the pool: its variance, its blocks, its cost, and what it leaves untouched."""
 
 import pickle
+import re
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from skmm.gradients import GradientSketch, last_parameters, sketched_gradients
 from skmm.gradients import rows as rows_module
+from skmm.gradients.forecast import Forecast
 from skmm.gradients.tensorsketch import TensorSketch
 from skmm.sketching.products import worth_forming
 
@@ -302,3 +304,17 @@ def test_a_wide_layer_is_never_formed():
     assert worth_forming(64, 64, 1000, 512)
     assert not worth_forming(64, 64, 1, 512)
     assert not any(worth_forming(2048, 2048, P, 512) for P in (1, 1000, 100_000))
+
+
+def test_two_batches_tell_how_long_the_others_take(capfd):
+    """The first, which waits for the plan, does not count; without a length nothing is said."""
+    seconds = iter([100.0, 103.0])
+    forecast = Forecast(12, torch.device("cpu"), clock=lambda: next(seconds))
+    told = [forecast.done(10**9) for _ in range(4)]
+    assert told[0] is told[2] is told[3] is None
+    words = re.fullmatch(r"gradients: about 30 s left, (\S+) GB at the peak", told[1])
+    assert 24 < float(words[1]) < 34  # twelve batches of 1 GB twice, and this process
+    sketched_gradients(mlp(), INPUTS.split(8), m=16, rng=0, progress=True)
+    assert "gradients: about 0 s left" in capfd.readouterr().err
+    sketched_gradients(mlp(), iter(INPUTS.split(8)), m=16, rng=0, progress=True)
+    assert "left," not in capfd.readouterr().err

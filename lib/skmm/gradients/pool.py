@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skmm.gradients.batches import Batch, check_batches, peeked, pieces, placed, unpacked
+from skmm.gradients.forecast import Forecast
 from skmm.gradients.functional import looped_gradients, vmapped_gradients
 from skmm.gradients.layers import Recorder, add_gradients, residuals_at
 from skmm.gradients.objectives import TOKEN_LOSSES, Objective, Outputs, OwnLoss, TokenLoss
@@ -97,7 +99,8 @@ def sketched_gradients(
         autocast: Runs the model in bfloat16 where PyTorch deems it safe; the residuals at the
             output are computed in ``float32`` or better, the sketch in ``dtype``.
         dtype: Precision of the sketch and the rows, ``"float32"`` or ``"float64"``.
-        progress: Shows a progress bar.
+        progress: Shows a progress bar, and says after two batches how long the others will take and
+            how much memory, where ``batches`` has a length.
 
     Returns:
         :math:`\tilde G`, ``[N, m]``; for ``"fisher-exact"`` ``[N, C, m]``.
@@ -148,6 +151,7 @@ def sketched_gradients(
     parts = []
     with frozen(model, list(sketch.shapes)):
         bar = tqdm(batches, desc="gradients", unit="batch", disable=not progress)
+        forecast = Forecast.of(batches, example.device)
         taken = (unpacked(batch, example, whole=objective.whole) for batch in bar)
         head, stream = peeked(placed(taken, order, first))
         objective.check(head.x, head.places)
@@ -158,6 +162,8 @@ def sketched_gradients(
             rows = _batch_rows(model, objective, batch, plan, rule, autocast, into)
             _check_finite(rows, batch.places)
             parts.append(rows.cpu().numpy())
+            if progress and (sentence := forecast.done(parts[-1].nbytes)):
+                bar.write(sentence, file=sys.stderr)
     rows = np.concatenate(parts)
     if order is not None:
         rows[order] = rows.copy()

@@ -194,8 +194,14 @@ class GradientCost:
 
     @property
     def plan(self) -> float:
-        """Bytes of checking the plan: two samples' gradients in three versions, one beside them."""
-        return 2.0 * self.r * (self.itemsize + 2 * _SINGLE) + 2.0 * _SINGLE * self._largest
+        """Bytes of checking the plan on two samples, or of trying the head's losses on them.
+
+        Gradients are held in three versions, the largest parameter's twice more to be compared; and
+        logits of the whole vocabulary, in single precision with their logarithms.
+        """
+        gradients = 2.0 * self.r * (self.itemsize + 2 * _SINGLE) + 4.0 * _SINGLE * self._largest
+        logits = 2.0 * self.T * self.model.vocabulary * (self.itemsize + 2 * _SINGLE)
+        return max(gradients, logits)
 
     @property
     def working(self) -> float:

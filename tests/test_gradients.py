@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from skmm.gradients import GradientSketch, sketched_gradients
+from skmm.gradients.objectives import Outputs
 from skmm.gradients.parameters import frozen
 from skmm.gradients.plan import make_plan
 
@@ -61,6 +62,61 @@ def tied():
     a, b = nn.Linear(24, 24), nn.Linear(24, 24, bias=False)
     b.weight = a.weight
     return nn.Sequential(a, nn.Tanh(), b, nn.Linear(24, CLASSES))
+
+
+class OtherNorm(nn.Module):
+    """An RMSNorm as packages of models write it; some scale by ``base + weight``."""
+
+    def __init__(self, width, base=0.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width))
+        self.base = base
+
+    def forward(self, hidden_states):
+        rms = hidden_states.pow(2).mean(-1, keepdim=True).add(1e-6).sqrt()
+        return (self.base + self.weight) * (hidden_states / rms)
+
+
+class Bent(OtherNorm):
+    """Has the parameters of a normalisation, but is not linear in them."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.bias = nn.Parameter(torch.randn(width))
+
+    def forward(self, hidden_states):
+        return torch.tanh(super().forward(hidden_states) + self.bias)
+
+
+class Transposed(nn.Module):
+    """A linear layer with its weight as inputs by outputs, as GPT-2 has it."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs) / inputs)
+        self.bias = nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+def positions():
+    """Adds one embedding of positions to all samples, as BERT does."""
+    return Applied(
+        lambda x, words, places, head: head(
+            torch.tanh(words(x) + places(torch.arange(x.shape[1]).unsqueeze(0))).mean(1)
+        ),
+        nn.Embedding(11, 6),
+        nn.Embedding(9, 6),
+        nn.Linear(6, CLASSES),
+    )
+
+
+def tied_to_embedding():
+    """Makes logits with the weight of the embedding, as language models do."""
+    words, head = nn.Embedding(CLASSES + 6, 24), nn.Linear(24, CLASSES + 6, bias=False)
+    head.weight = words.weight
+    return Applied(lambda x, a, b: b(torch.tanh(a(x)).mean(1)), words, head)
 
 
 def twice():
@@ -142,10 +198,24 @@ MODELS = {
     "called twice": (twice, VECTORS),
     "used outside the layer": (outside, VECTORS),
     "layer norm": (lambda: tokens(nn.Linear(8, 8), nn.LayerNorm(8)), TOKENS),
+    "layer norm, two axes": (
+        lambda: nn.Sequential(nn.LayerNorm((5, 6)), nn.Flatten(), nn.Linear(120, CLASSES)),
+        IMAGES,
+    ),
+    "rms norm": (lambda: tokens(nn.Linear(8, 8), nn.RMSNorm(8)), TOKENS),
+    "rms norm of another package": (lambda: tokens(nn.Linear(8, 8), OtherNorm(8)), TOKENS),
+    "rms norm around 1": (lambda: tokens(nn.Linear(8, 8), OtherNorm(8, base=1.0)), TOKENS),
+    "norm that looks like a scale": (lambda: tokens(nn.Linear(8, 8), Bent(8)), TOKENS),
+    "transposed linear": (lambda: tokens(Transposed(8, 40), nn.Tanh(), Transposed(40, 9)), TOKENS),
     "group norm": (lambda: image(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6), nn.PReLU(6)), IMAGES),
     "conv 1d": (lambda: tokens(nn.Conv1d(3, 6, 3, padding=1), nn.Tanh()), TOKENS),
     "transposed conv": (lambda: image(nn.ConvTranspose2d(4, 3, 2)), IMAGES),
     "embedding": (lambda: tokens(nn.Embedding(11, 6)), WORDS),
+    "embedding, padding": (lambda: tokens(nn.Embedding(11, 6, padding_idx=3)), WORDS),
+    "embedding, wide": (lambda: tokens(nn.Embedding(11, 70), nn.Linear(70, 40)), WORDS),
+    "embedding, bounded norm": (lambda: tokens(nn.Embedding(11, 6, max_norm=0.5)), WORDS),
+    "positions": (positions, WORDS),
+    "tied to the embedding": (tied_to_embedding, WORDS),
     "attention": (attention, TOKENS),
     "gru": (
         lambda: Applied(
@@ -244,13 +314,13 @@ def test_autocast_stays_within_bfloat16(name):
 # What has no closed form, or one that would be wrong: by torch.func, and one sample at a time.
 OTHER_WAYS = {
     "used outside the layer": (["layers.0.weight", "layers.1.weight"], []),
-    "layer norm": (["layers.0.1.weight", "layers.0.1.bias"], []),
+    "norm that looks like a scale": (["layers.0.1.weight", "layers.0.1.bias"], []),
     "group norm": (["1.weight", "1.bias", "2.weight"], []),
     "routed": ([], ["layers.0.weight", "layers.0.bias"]),
     "sorted inside": ([f"layers.{k}.{w}" for k in (0, 1) for w in ("weight", "bias")], []),
     "conv 1d": (["layers.0.0.weight", "layers.0.0.bias"], []),
     "transposed conv": (["0.weight", "0.bias"], []),
-    "embedding": (["layers.0.0.weight"], []),
+    "embedding, bounded norm": ([], ["layers.0.0.weight"]),
     "attention": (
         [f"layers.0.{w}" for w in ("in_proj_weight", "in_proj_bias")]
         + [f"layers.0.out_proj.{w}" for w in ("weight", "bias")],
@@ -265,7 +335,7 @@ def test_closed_forms_are_used_where_they_are_right(name):
     model, x, _ = built(name)
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
     with frozen(model, list(shapes)):
-        plan = make_plan(model, shapes, x[:2])
+        plan = make_plan(model, Outputs(), shapes, x[:2])
     assert (plan.vmapped, plan.looped) == OTHER_WAYS.get(name, ([], []))
 
 
@@ -335,7 +405,7 @@ def test_permuted_pool_permutes_rows():
 
 def test_forming_gradients_is_bounded(monkeypatch):
     """Where gradients are formed, a batch is cut up and the rows stay."""
-    model, x, _ = built("layer norm")
+    model, x, _ = built("group norm")
     options = dict(m=M, last=2, rng=0, dtype="float64")
     rows = sketched_gradients(model, [x], **options)
     monkeypatch.setattr("skmm.gradients.pool._FORMED_ENTRIES", 50)

@@ -114,7 +114,11 @@ def test_a_model_may_return_one_number_a_sample(x, shape):
 def test_random_regression_labels_are_normal():
     """With y ~ N(f, I), residuals have mean 0, variance 1 and kurtosis 3 within 4 sigma."""
     rule = ResidualRule("random", "squared-error", SampleStream(0))
-    z = rule(torch.zeros(4000, 2, dtype=torch.float64), None, start=0).numpy().ravel()
+    z = (
+        rule(torch.zeros(4000, 2, dtype=torch.float64), None, places=np.arange(4000))
+        .numpy()
+        .ravel()
+    )
     for power, mean, variance in [(1, 0, 1), (2, 1, 2), (4, 3, 96)]:
         assert abs(np.mean(z**power) - mean) < 4 * np.sqrt(variance / z.size)
 
@@ -124,15 +128,18 @@ def test_random_regression_labels_are_normal():
 def test_residuals_are_precise_and_sum_to_zero(labels, dtype):
     """Cross-entropy does not change when all logits move alike, so its residuals sum to zero."""
     f = 30 * torch.randn(50, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
-    residual = ResidualRule(labels, "cross-entropy", SampleStream(0))(f, None, start=0)
+    residual = ResidualRule(labels, "cross-entropy", SampleStream(0))(
+        f, None, places=np.arange(len(f))
+    )
     assert residual.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert residual.sum(-1).abs().max() < 20 * torch.finfo(residual.dtype).eps
 
 
 def test_random_numbers_belong_to_samples():
     stream = SampleStream(3)
-    whole = stream.uniforms(0, 20, 3)
-    np.testing.assert_array_equal(stream.uniforms(7, 5, 3), whole[7:12])
+    whole = stream.uniforms(np.arange(20), 3)
+    for places in (np.arange(7, 12), np.array([4, 5, 17, 2])):
+        np.testing.assert_array_equal(stream.uniforms(places, 3), whole[places])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The one map for the pool: its variance, its blocks, its cost, and what it leaves untouched."""
 
 import pickle
+import re
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,7 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from skmm.gradients import GradientSketch, last_parameters, sketched_gradients
+from skmm.gradients import rows as rows_module
+from skmm.gradients.forecast import Forecast
 from skmm.gradients.tensorsketch import TensorSketch
+from skmm.sketching.products import worth_forming
 
 
 def mlp(width=24, classes=5):
@@ -239,7 +243,15 @@ def broken_at(i):
         (dict(model=nn.Linear(8, 1)), "needs two outputs or more, got C=1"),
         (dict(model=Noisy()), "the same again for the same inputs"),
         (dict(batches=INPUTS), r"one array of shape \[40, 8\]"),
-        (dict(batches=[{"x": INPUTS}]), "must yield tensors"),
+        (dict(batches=[{"x": [1.0, 2.0]}]), "must yield tensors"),
+        (dict(batches={"x": INPUTS}), "one mapping of x"),
+        (dict(batches=[{"x": INPUTS, "mask": INPUTS[1:]}]), "got lengths x: 40, mask: 39"),
+        (dict(batches=[{"labels": INPUTS}]), "an entry that the model takes, got labels only"),
+        (dict(loss=3), "loss must be a name or a function"),
+        (dict(loss="causal-lm"), "mappings with input_ids for this loss, got Tensor"),
+        (dict(loss="masked-lm", labels="random"), "labels must be 'true', or left out"),
+        (dict(loss=lambda f, batch: f), r"one number a sample, shape \[2\], got \[2, 5\]"),
+        (dict(parameters=["9.*"]), "which no parameter matches"),
         (dict(batches=broken_at(0)), "sample 0 has NaN"),
         (dict(batches=broken_at(21)), "sample 21 has NaN"),
         (dict(batches=broken_at(21), first=100), "sample 121 has NaN"),
@@ -270,3 +282,39 @@ def test_a_map_for_another_model_is_refused():
         sketched_gradients(mlp(), [INPUTS], sketch=sketch, m=8, rng=0)
     with pytest.raises(ValueError, match=r"'0.weight' of shape \[B, 24, 8\], got none"):
         sketch({})
+
+
+@pytest.mark.parametrize("P", [1, 30])
+def test_rows_are_the_same_whether_products_are_formed(monkeypatch, P):
+    model = nn.Linear(24, 20)
+    sketch = GradientSketch.draw(model, 16, parameters=["weight"], rng=0)
+    g = torch.Generator().manual_seed(0)
+    delta, a = torch.randn(3, 1, 20, P, generator=g), torch.randn(3, 1, 24, P, generator=g)
+    rows = []
+    for formed in (True, False):
+        monkeypatch.setattr(rows_module, "worth_forming", lambda *_, formed=formed: formed)
+        into = sketch.collector(dtype=torch.float32, device=torch.device("cpu")).start(3)
+        into.add_outer("weight", delta, a)
+        rows.append(into.rows())
+    torch.testing.assert_close(*rows, atol=1e-4, rtol=1e-4)
+
+
+def test_a_wide_layer_is_never_formed():
+    """However many its positions: a product of matrices would outgrow all else that it costs."""
+    assert worth_forming(64, 64, 1000, 512)
+    assert not worth_forming(64, 64, 1, 512)
+    assert not any(worth_forming(2048, 2048, P, 512) for P in (1, 1000, 100_000))
+
+
+def test_two_batches_tell_how_long_the_others_take(capfd):
+    """The first, which waits for the plan, does not count; without a length nothing is said."""
+    seconds = iter([100.0, 103.0])
+    forecast = Forecast(12, torch.device("cpu"), clock=lambda: next(seconds))
+    told = [forecast.done(10**9) for _ in range(4)]
+    assert told[0] is told[2] is told[3] is None
+    words = re.fullmatch(r"gradients: about 30 s left, (\S+) GB at the peak", told[1])
+    assert 24 < float(words[1]) < 34  # twelve batches of 1 GB twice, and this process
+    sketched_gradients(mlp(), INPUTS.split(8), m=16, rng=0, progress=True)
+    assert "gradients: about 0 s left" in capfd.readouterr().err
+    sketched_gradients(mlp(), iter(INPUTS.split(8)), m=16, rng=0, progress=True)
+    assert "left," not in capfd.readouterr().err

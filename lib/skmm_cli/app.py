@@ -12,6 +12,7 @@ import skmm
 from skmm_cli.commands.certify import certify
 from skmm_cli.commands.compare import compare
 from skmm_cli.commands.export import export
+from skmm_cli.commands.cost import cost
 from skmm_cli.commands.methods import methods
 from skmm_cli.commands.plan import plan
 from skmm_cli.commands.select import select
@@ -26,6 +27,7 @@ EXAMPLES = {
     methods: "skmm methods k_means",
     sketch: "skmm sketch features.npy --into rows",
     export: "skmm export store -o store.parquet",
+    cost: "skmm cost 7B -n 10000 --pools 1e6,1e9",
 }
 """One line for each command, as its help shows it; tests run them."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from skmm.gradients.batches import Inputs
 from skmm.gradients.parameters import frozen
-from skmm.gradients.samples import Inputs
 
 
 def classifier_inputs(

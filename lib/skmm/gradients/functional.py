@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.utils._pytree import tree_map
 
-
-def as_matrix(outputs: object, B: int) -> Tensor:
-    """Returns a model's outputs as ``[B, C]``; one number a sample is ``C = 1``.
-
-    Raises:
-        ValueError: they are no tensor of one or two axes with the batch first.
-    """
-    if isinstance(outputs, Tensor) and outputs.ndim in (1, 2) and len(outputs) == B:
-        return outputs if outputs.ndim == 2 else outputs.unsqueeze(-1)
-    seen = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    raise ValueError(
-        f"model must return a tensor [B, C] or [B] for a batch of B={B}, got {seen}; "
-        "wrap it in a module that returns its logits"
-    )
+from skmm.gradients.batches import part_of
+from skmm.gradients.objectives import Objective
 
 
 def vmapped_gradients(
-    model: nn.Module, names: Sequence[str], x: Tensor, residual: Tensor
+    model: nn.Module, objective: Objective, names: Sequence[str], x: Any, residual: Tensor
 ) -> dict[str, Tensor]:
     r"""Computes gradients of :math:`\langle f(x_i), \rho_i\rangle` with all samples at once.
 
     Args:
         model: In eval mode.
+        objective: What f is of the model.
         names: Parameters.
-        x: Inputs, batch first.
+        x: A tensor or a nest of tensors, batch first.
         residual: :math:`\rho`, ``[B, C]``, see `skmm.gradients.residuals`.
 
     Returns:
@@ -41,21 +32,24 @@ def vmapped_gradients(
     own = {name: p.detach() for name, p in model.named_parameters()}
     chosen = {name: own[name] for name in names}
 
-    def objective(parameters: dict[str, Tensor], x_i: Tensor, rho_i: Tensor) -> Tensor:
-        outputs = functional_call(model, own | parameters, (x_i.unsqueeze(0),))
-        return (as_matrix(outputs, 1).squeeze(0) * rho_i).sum()
+    def projected(parameters: dict[str, Tensor], x_i: Any, rho_i: Tensor) -> Tensor:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(model, own | parameters, args, kwargs)
 
-    return vmap(grad(objective), in_dims=(None, 0, 0))(chosen, x, residual)
+        outputs = objective(call, tree_map(lambda tensor: tensor.unsqueeze(0), x_i))
+        return (outputs.squeeze(0) * rho_i).sum()
+
+    return vmap(grad(projected), in_dims=(None, 0, 0))(chosen, x, residual)
 
 
 def looped_gradients(
-    model: nn.Module, names: Sequence[str], x: Tensor, residual: Tensor
+    model: nn.Module, objective: Objective, names: Sequence[str], x: Any, residual: Tensor
 ) -> dict[str, Tensor]:
     """Computes the same one sample at a time: right for every model, and the slowest."""
     own = dict(model.named_parameters())
     rows = []
-    for x_i, rho_i in zip(x, residual, strict=True):
-        outputs = as_matrix(model(x_i.unsqueeze(0)), 1)
+    for i, rho_i in enumerate(residual):
+        outputs = objective(model, part_of(x, slice(i, i + 1)))
         rows.append(
             torch.autograd.grad(
                 outputs,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
@@ -79,7 +81,15 @@ def resolve_parameters(
             f"parameters must be a non-empty list of names, got {parameters!r}; "
             "see model.named_parameters()"
         )
+    parameters = [name for given in parameters for name in _matching(given, own)]
+    tied = dict(model.named_parameters(remove_duplicate=False))
     for name in parameters:
+        if name not in own and name in tied:
+            kept = next(other for other, p in own.items() if p is tied[name])
+            raise ValueError(
+                f"parameters names {name!r}, which is tied to {kept!r}: name that, whose gradient "
+                "is the sum of both"
+            )
         if name not in own:
             close = get_close_matches(str(name), own, n=3, cutoff=0.4) or list(own)[-3:]
             raise ValueError(
@@ -94,6 +104,36 @@ def resolve_parameters(
         raise ValueError(f"parameters must name each parameter once, got {list(parameters)}")
     chosen = set(parameters)
     return {name: p for name, p in own.items() if name in chosen}
+
+
+def _matching(name: str, own: Iterable[str]) -> list[str]:
+    """Returns the names that a name with ``*`` stands for; another name, as it is."""
+    if not isinstance(name, str) or "*" not in name:
+        return [name]
+    if not (found := [one for one in own if fnmatchcase(one, name)]):
+        raise ValueError(
+            f"parameters has {name!r}, which no parameter matches; names are such as "
+            f"{', '.join(list(own)[-3:])}"
+        )
+    return found
+
+
+def warn_of_idle_adapters(model: nn.Module, names: Iterable[str]) -> None:
+    """Warns where a low-rank adapter adds ``B A x`` with ``B = 0``: A then has no gradient."""
+    own = dict(model.named_parameters())
+    idle = [
+        name
+        for name in names
+        if (other := name.replace("lora_A", "lora_B")) != name
+        and other in own
+        and not own[other].detach().any()
+    ]
+    if idle:
+        warnings.warn(
+            f"gradients of {len(idle)} adapters A are zero while their B is zero, as it is before "
+            f"training, such as {idle[0]}; choose B alone, or train for some steps first",
+            stacklevel=3,
+        )
 
 
 def _check_model(model: nn.Module) -> None:
@@ -114,18 +154,25 @@ def _check_model(model: nn.Module) -> None:
 def frozen(model: nn.Module, names: Sequence[str]) -> Generator[None]:
     """Holds ``model`` in eval mode with only ``names`` requiring gradients; restores it on leaving.
 
-    Everything below the first chosen layer then builds no graph, so it runs as in inference.
+    Everything below the first chosen layer then builds no graph, so it runs as in inference. What
+    language models keep to go on writing is not kept.
     """
     training = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
     chosen = set(names)
+    config = getattr(model, "config", None)
+    cached = getattr(config, "use_cache", None)
     try:
+        if cached:
+            config.use_cache = False
         model.eval()
         for name, p in model.named_parameters():
             p.requires_grad_(name in chosen)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        if cached:
+            config.use_cache = cached
         for module, mode in training.items():
             module.training = mode
         for p, flag in flags.items():

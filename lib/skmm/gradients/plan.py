@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradients
+from skmm.gradients.batches import part_of, size
+from skmm.gradients.functional import looped_gradients, vmapped_gradients
 from skmm.gradients.layers import Recorder, add_gradients, closed_form_layers, residuals_at
+from skmm.gradients.objectives import Objective
 from skmm.gradients.rows import FormedGradients
 
 _TF32_EPS = 2.0**-10
 """Precision of the format that a GPU's matrix units round ``float32`` factors to."""
+
+_FEW = 4
+"""Errors of rounding, in units of the precision, that no difference between two ways is below."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,22 @@ class Plan:
     looped: list[str]
 
 
-def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -> Plan:
+def make_plan(
+    model: nn.Module, objective: Objective, shapes: dict[str, tuple[int, ...]], x: Any
+) -> Plan:
     """Chooses, for each parameter, the fastest way that reproduces plain backpropagation.
 
     A closed form can be wrong without a sign of it: the weight may be used outside its layer (as
     attention does with its output projection), the batch may not come first or be reordered, or the
     input may be overwritten. So each way is tried on two samples, in both orders, and kept where it
     agrees with one backward pass a sample, to the square root of the precision (of a GPU's matrix
-    units, where these may be used). This takes as much memory as gradients of two samples.
+    units, where these may be used) or, where a gradient is zero but for rounding (as of the bias of
+    attention's keys), to the precision of all of them together. This takes as much memory as
+    gradients of two samples.
 
     Args:
         model: In eval mode, with just these parameters requiring gradients.
+        objective: What is differentiated.
         shapes: Parameters and their shapes.
         x: Two inputs, batch first; or one, which is then taken twice.
 
@@ -49,12 +61,12 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
         ValueError: the outputs do not depend on the parameters, have the wrong shape, or are not
             the same again for the same inputs.
     """
-    if len(x) == 1:
-        x = torch.cat([x, x])
-    outputs = as_matrix(model(x), len(x))
+    if size(x) == 1:
+        x = part_of(x, np.zeros(2, np.int64))
+    outputs = objective(model, x)
     if not outputs.requires_grad:
         raise ValueError(f"model's outputs do not depend on parameters {list(shapes)}")
-    if not _agree(as_matrix(model(x), len(x)), outputs):
+    if not _agree(objective(model, x), outputs):
         raise ValueError(
             "model's outputs must be the same again for the same inputs in eval mode, got others: "
             "use nn.Dropout, or F.dropout(..., training=self.training), and no random numbers else"
@@ -62,17 +74,21 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
     _warn_of_unused(model, shapes, outputs)
     C = outputs.shape[1]
     # One for each sample, or a layer that takes tokens for samples would go unnoticed.
-    spread = torch.linspace(-1, 1, len(x) * C, dtype=outputs.dtype, device=x.device)
-    residual = spread.view(len(x), C)
-    truth = looped_gradients(model, list(shapes), x, residual)
+    spread = torch.linspace(-1, 1, 2 * C, dtype=outputs.dtype, device=outputs.device)
+    residual = spread.view(2, C)
+    truth = looped_gradients(model, objective, list(shapes), x, residual)
+
+    total = torch.stack([g.double().norm() for g in truth.values()]).norm()
 
     layers = closed_form_layers(model, shapes)
-    there = _formed_gradients(model, layers, shapes, x, residual)
-    back = _formed_gradients(model, layers, shapes, x.flip(0), residual.flip(0))
+    there = _formed_gradients(model, objective, layers, shapes, x, residual)
+    turned = part_of(x, np.array([1, 0]))
+    back = _formed_gradients(model, objective, layers, shapes, turned, residual.flip(0))
     closed = {
         name
         for name in there.keys() & back.keys()
-        if _agree(there[name], truth[name]) and _agree(back[name].flip(0), truth[name])
+        if _agree(there[name], truth[name], total)
+        and _agree(back[name].flip(0), truth[name], total)
     }
     # A layer's parameters share its calls, but not their fate: weights may be tied, biases not.
     kept = {
@@ -80,7 +96,7 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
         for layer, held in layers.items()
     }
     rest = [name for name in shapes if name not in closed]
-    vmapped = _vmappable(model, rest, x, residual, truth)
+    vmapped = _vmappable(model, objective, rest, x, residual, truth, total)
     looped = [name for name in rest if name not in vmapped]
     if looped:
         warnings.warn(
@@ -93,21 +109,22 @@ def make_plan(model: nn.Module, shapes: dict[str, tuple[int, ...]], x: Tensor) -
 
 def _formed_gradients(
     model: nn.Module,
+    objective: Objective,
     layers: dict[nn.Module, dict[str, str]],
     shapes: dict[str, tuple[int, ...]],
-    x: Tensor,
+    x: Any,
     residual: Tensor,
 ) -> dict[str, Tensor]:
-    with Recorder(layers) as recorder:
-        outputs = model(x)
+    with Recorder(layers, 2) as recorder:
+        outputs = objective(model, x)
     calls = recorder.calls
     if not calls:
         return {}
-    into = FormedGradients(shapes, dtype=outputs.dtype, device=x.device).start(len(x))
+    into = FormedGradients(shapes, dtype=outputs.dtype, device=outputs.device).start(2)
     deltas = residuals_at(calls, outputs, residual, keep=False)
     for call, delta in zip(calls, deltas, strict=True):
         # The batch must come first at this layer too, or there is no closed form to check.
-        if delta is not None and call.covers(len(x)) and len(delta) == len(x):
+        if delta is not None and call.covers(2) and len(delta) == 2:
             add_gradients(call.layer, layers[call.layer], call.x, delta, into)
     return into.blocks
 
@@ -124,11 +141,14 @@ def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], output
         )
 
 
-def _agree(gradients: Tensor, truth: Tensor) -> bool:
+def _agree(gradients: Tensor, truth: Tensor, total: Tensor | float = 0.0) -> bool:
+    """Whether two ways agree, relative to the truth, or to rounding of ``total``."""
     if not truth.isfinite().all():
         return True  # nothing to compare with; the rows will be refused, and the sample named
     tolerance = _tolerance(truth.dtype, truth.device.type)
-    return bool((gradients - truth).norm() <= tolerance * truth.norm())
+    error = (gradients.double() - truth.double()).norm()
+    rounding = _FEW * torch.finfo(truth.dtype).eps * total
+    return bool(error <= tolerance * truth.double().norm()) or bool(error <= rounding)
 
 
 def _tolerance(dtype: torch.dtype, device: str) -> float:
@@ -140,12 +160,18 @@ def _tolerance(dtype: torch.dtype, device: str) -> float:
 
 
 def _vmappable(
-    model: nn.Module, names: list[str], x: Tensor, residual: Tensor, truth: dict[str, Tensor]
+    model: nn.Module,
+    objective: Objective,
+    names: list[str],
+    x: Any,
+    residual: Tensor,
+    truth: dict[str, Tensor],
+    total: Tensor,
 ) -> list[str]:
     if not names:
         return []
     try:
-        gradients = vmapped_gradients(model, names, x, residual)
+        gradients = vmapped_gradients(model, objective, names, x, residual)
     except RuntimeError:
         return []
-    return [name for name in names if _agree(gradients[name], truth[name])]
+    return [name for name in names if _agree(gradients[name], truth[name], total)]

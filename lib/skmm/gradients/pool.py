@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset
 from tqdm import tqdm
 
-from skmm.gradients.functional import as_matrix, looped_gradients, vmapped_gradients
+from skmm.gradients.batches import Batch, check_batches, peeked, pieces, placed, unpacked
+from skmm.gradients.forecast import Forecast
+from skmm.gradients.functional import looped_gradients, vmapped_gradients
 from skmm.gradients.layers import Recorder, add_gradients, residuals_at
-from skmm.gradients.parameters import frozen
+from skmm.gradients.objectives import TOKEN_LOSSES, Objective, Outputs, OwnLoss, TokenLoss
+from skmm.gradients.parameters import frozen, warn_of_idle_adapters
 from skmm.gradients.plan import Plan, make_plan
-from skmm.gradients.residuals import ResidualRule, SampleStream
+from skmm.gradients.residuals import LOSSES, ResidualRule, SampleStream, UnitRule
 from skmm.gradients.rows import Collector
 from skmm.gradients.sketch import GradientSketch
+from skmm.gradients.tokens import TokenBatches
 from skmm.numerics.inputs import check_choice, check_integer
 from skmm.numerics.streams import as_generator
+
+OwnLossFunction = Callable[[Any, Any], Tensor]
 
 _FORMED_ENTRIES = 1 << 24
 """Gradients that `torch.func` may form at a time: 64 MB of float32."""
@@ -35,8 +40,8 @@ def sketched_gradients(
     sketch: str | GradientSketch = "tensor",
     parameters: Sequence[str] | None = None,
     last: int | None = None,
-    labels: str = "random",
-    loss: str = "cross-entropy",
+    labels: str | None = None,
+    loss: str | OwnLossFunction = "cross-entropy",
     rng: int | np.random.Generator,
     first: int = 0,
     autocast: bool = False,
@@ -56,7 +61,8 @@ def sketched_gradients(
     =======================  =============================================  ====================
     Linear, Conv2d [d, e]    ``P (d + e + m log m)``                        ``P (d + e + m)``
     depthwise Conv2d         that of its weight gradient                    ``d e``
-    BatchNorm                ``P d``                                        ``P d``
+    Embedding [V, e]         ``P (e + m)``                                  ``P (e + m)``
+    Batch, Layer, RMSNorm    ``P d``                                        ``P d``
     anything else            forward and backward of the whole model again  its entries
     =======================  =============================================  ====================
 
@@ -65,26 +71,36 @@ def sketched_gradients(
     gradients once. Rows do not depend on how the pool is cut into batches, up to rounding.
 
     Args:
-        model: Any module that takes a batch and returns ``[B, C]`` or ``[B]``: logits, predictions.
-        batches: Batches in the pool's order: tensors, or pairs of inputs and labels, as a
-            DataLoader yields them. Floating inputs are cast to the model's precision.
+        model: Any module that takes a batch and returns ``[B, C]`` or ``[B]``: logits, predictions;
+            or these as ``logits`` among others by name. With a loss of tokens or of your own,
+            whatever that takes.
+        batches: Batches in the pool's order: tensors, tensors by name (``model(**batch)``), or
+            pairs of one of these and labels, as a DataLoader yields them; labels may also be an
+            entry ``labels``, which the model never sees. Or `skmm.gradients.tokens.TokenBatches`,
+            whose rows come back in the pool's order. Floating inputs are cast to the model's
+            precision.
         m: Sketch size.
         sketch: Kind of map, see `GradientSketch.draw`; or a map that was drawn, with which ``m``,
             ``parameters`` and ``last`` are left out.
-        parameters: Names of parameters.
+        parameters: Names of parameters; ``*`` stands for any letters, as in ``"*.lora_?.*"`` or
+            ``"model.layers.31.*"``.
         last: Or the last so many layers, see `last_parameters`; 2 unless told.
         labels: ``"true"``, ``"random"`` (as the paper's code: no label is needed), ``"pseudo"``
             (the model's own), ``"fisher"`` (one row a sample, whose outer product is in expectation
             the Fisher information) or ``"fisher-exact"`` (one row a class); see
-            `skmm.gradients.residuals`.
-        loss: ``"cross-entropy"``, or ``"squared-error"`` with the factor 1/2.
+            `skmm.gradients.residuals`. Random unless told.
+        loss: ``"cross-entropy"``, ``"squared-error"`` with the factor 1/2; ``"causal-lm"`` or
+            ``"masked-lm"``, the mean over a sample's tokens whose label is not -100 (see
+            `skmm.gradients.objectives`); or a function of the model's outputs and the batch that
+            returns one loss a sample, ``[B]``. The last three read the batch's own labels.
         rng: Seed or generator, for the map and, on a stream of their own, labels.
         first: Index of the first sample: with the same seed and map, parts of a pool give the rows
             of the whole.
         autocast: Runs the model in bfloat16 where PyTorch deems it safe; the residuals at the
             output are computed in ``float32`` or better, the sketch in ``dtype``.
         dtype: Precision of the sketch and the rows, ``"float32"`` or ``"float64"``.
-        progress: Shows a progress bar.
+        progress: Shows a progress bar, and says after two batches how long the others will take and
+            how much memory, where ``batches`` has a length.
 
     Returns:
         :math:`\tilde G`, ``[N, m]``; for ``"fisher-exact"`` ``[N, C, m]``.
@@ -123,24 +139,34 @@ def sketched_gradients(
         sketch = GradientSketch.draw(
             model, m, sketch=sketch, parameters=parameters, last=last, rng=map_rng
         )
-    rule = ResidualRule(labels, loss, SampleStream.draw(label_rng))
+    objective, rule = _task(loss, labels, SampleStream.draw(label_rng))
     check_integer(first, "first", low=0, hint="it is the index of the first sample in the pool")
     check_choice(dtype, "dtype", ("float32", "float64"))
-    _check_batches(batches)
+    check_batches(batches)
+    order = batches.order if isinstance(batches, TokenBatches) else None
+    warn_of_idle_adapters(model, sketch.shapes)
 
     example = next(model.parameters())
     into = sketch.collector(dtype=getattr(torch, dtype), device=example.device)
     parts = []
     with frozen(model, list(sketch.shapes)):
         bar = tqdm(batches, desc="gradients", unit="batch", disable=not progress)
-        (x, _), stream = _peeked(_unpacked(batch, example) for batch in bar)
-        plan = make_plan(model, sketch.shapes, x[:2])
-        for x, targets in _pieces(stream, plan, sketch):
-            rows = _batch_rows(model, x, targets, plan, rule, first, autocast, into)
-            _check_finite(rows, first)
+        forecast = Forecast.of(batches, example.device)
+        taken = (unpacked(batch, example, whole=objective.whole) for batch in bar)
+        head, stream = peeked(placed(taken, order, first))
+        objective.check(head.x, head.places)
+        objective = objective.fitted(model, head[:2].x)
+        plan = make_plan(model, objective, sketch.shapes, head[:2].x)
+        for batch in pieces(stream, _most(plan, sketch)):
+            objective.check(batch.x, batch.places)
+            rows = _batch_rows(model, objective, batch, plan, rule, autocast, into)
+            _check_finite(rows, batch.places)
             parts.append(rows.cpu().numpy())
-            first += len(x)
+            if progress and (sentence := forecast.done(parts[-1].nbytes)):
+                bar.write(sentence, file=sys.stderr)
     rows = np.concatenate(parts)
+    if order is not None:
+        rows[order] = rows.copy()
     return rows if labels == "fisher-exact" else rows[:, 0]
 
 
@@ -153,28 +179,54 @@ def _generators(rng: int | np.random.Generator) -> list[np.random.Generator]:
     return as_generator(rng, "gradients").spawn(2)
 
 
+def _task(
+    loss: str | OwnLossFunction, labels: str | None, stream: SampleStream
+) -> tuple[Objective, ResidualRule | UnitRule]:
+    """Returns what is differentiated, and what is backpropagated from there."""
+    if isinstance(loss, str):
+        check_choice(loss, "loss", (*LOSSES, *TOKEN_LOSSES))
+    elif not callable(loss):
+        raise ValueError(
+            f"loss must be a name or a function loss(outputs, batch), got {type(loss).__name__}"
+        )
+    if loss in LOSSES:
+        return Outputs(), ResidualRule("random" if labels is None else labels, str(loss), stream)
+    if labels not in (None, "true"):
+        raise ValueError(
+            f"labels must be 'true', or left out, with a loss that reads the batch, got {labels!r}"
+        )
+    own = TokenLoss(loss == "causal-lm") if isinstance(loss, str) else OwnLoss(loss)
+    return own, UnitRule()
+
+
+def _most(plan: Plan, sketch: GradientSketch) -> int | None:
+    """Returns how many samples' gradients may be formed at a time, if any are formed."""
+    entries = sum(int(np.prod(sketch.shapes[name])) for name in plan.vmapped + plan.looped)
+    return max(1, _FORMED_ENTRIES // entries) if entries else None
+
+
 def _batch_rows(
     model: nn.Module,
-    x: Tensor,
-    targets: Tensor | None,
+    objective: Objective,
+    batch: Batch,
     plan: Plan,
-    rule: ResidualRule,
-    start: int,
+    rule: ResidualRule | UnitRule,
     autocast: bool,
     into: Collector,
 ) -> Tensor:
     """Returns the rows of one batch, ``[B, K, m]``."""
-    mixed = torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast)
+    x, B = batch.x, len(batch)
+    mixed = torch.autocast(into.device.type, dtype=torch.bfloat16, enabled=autocast)
     graph = torch.set_grad_enabled(bool(plan.layers))
-    with Recorder(plan.layers) as recorder, mixed, graph:
-        outputs = as_matrix(model(x), len(x))
-    residuals = rule(outputs, targets, start=start)
+    with Recorder(plan.layers, B) as recorder, mixed, graph:
+        outputs = objective(model, x)
+    residuals = rule(outputs, batch.targets, places=batch.places)
     # Of a layer that part of the batch goes around, the closed form knows no sample's place.
-    partial = dict.fromkeys(call.layer for call in recorder.calls if not call.covers(len(x)))
+    partial = dict.fromkeys(call.layer for call in recorder.calls if not call.covers(B))
     looped = plan.looped + [name for layer in partial for name in plan.layers[layer].values()]
     rows = []
     for k, residual in enumerate(residuals):
-        into.start(len(x))
+        into.start(B)
         if recorder.calls:
             keep = k + 1 < len(residuals)
             deltas = residuals_at(recorder.calls, outputs, residual, keep=keep)
@@ -182,72 +234,21 @@ def _batch_rows(
                 if delta is not None and call.layer not in partial:
                     add_gradients(call.layer, plan.layers[call.layer], call.x, delta, into)
         with mixed:
-            formed = vmapped_gradients(model, plan.vmapped, x, residual) if plan.vmapped else {}
+            formed = {}
+            if plan.vmapped:
+                formed = vmapped_gradients(model, objective, plan.vmapped, x, residual)
             if looped:
-                formed |= looped_gradients(model, looped, x, residual)
+                formed |= looped_gradients(model, objective, looped, x, residual)
         for name, gradients in formed.items():
             into.add(name, gradients)
         rows.append(into.rows())
     return torch.stack(rows, dim=1)
 
 
-Batch = tuple[Tensor, Tensor | None]
-
-
-def _check_batches(batches: Any) -> None:
-    if isinstance(batches, Tensor | np.ndarray):
-        raise ValueError(
-            f"batches must be an iterable of batches, got one array of shape "
-            f"{list(batches.shape)}; pass a DataLoader, or inputs.split(64)"
-        )
-    mapped = isinstance(batches, Dataset) and not isinstance(batches, IterableDataset)
-    if mapped or not isinstance(batches, Iterable):
-        raise ValueError(
-            f"batches must be an iterable of batches, got {type(batches).__name__}; "
-            "pass a DataLoader, or inputs.split(64)"
-        )
-
-
-def _peeked(batches: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
-    """Returns the first batch that has samples, and all of these with it."""
-    filled = (batch for batch in batches if len(batch[0]))
-    try:
-        head = next(filled)
-    except StopIteration:
-        raise ValueError("batches is empty; pass at least one sample") from None
-    return head, chain([head], filled)
-
-
-def _unpacked(batch: Any, example: Tensor) -> Batch:
-    """Splits a batch into inputs, moved to the model, and labels."""
-    parts = batch if isinstance(batch, tuple | list) else (batch,)
-    if len(parts) not in (1, 2) or not isinstance(parts[0], Tensor) or parts[0].ndim == 0:
-        raise ValueError(
-            "batches must yield tensors [B, ...] or pairs (inputs, labels), got "
-            f"{type(batch).__name__} of {[type(part).__name__ for part in parts]}"
-        )
-    x = parts[0].to(example.device, non_blocking=True)
-    if x.is_inference():
-        x = x.clone()  # no graph can be built on the original
-    if x.is_floating_point():
-        x = x.to(example.dtype)
-    return x, parts[1] if len(parts) == 2 else None
-
-
-def _pieces(batches: Iterator[Batch], plan: Plan, sketch: GradientSketch) -> Iterator[Batch]:
-    """Yields batches, cut up where `torch.func` would form too many gradients at a time."""
-    entries = sum(int(np.prod(sketch.shapes[name])) for name in plan.vmapped + plan.looped)
-    size = max(1, _FORMED_ENTRIES // entries) if entries else None
-    for x, targets in batches:
-        step = size or len(x)
-        for i in range(0, len(x), step):
-            yield x[i : i + step], None if targets is None else targets[i : i + step]
-
-
-def _check_finite(rows: Tensor, first: int) -> None:
+def _check_finite(rows: Tensor, places: NDArray[np.int64]) -> None:
     bad = ~rows.isfinite().flatten(1).all(1)
     if bad.any():
-        i = first + int(bad.nonzero()[0, 0])
+        i = places[int(bad.nonzero()[0, 0])]
         raise ValueError(
             f"gradients must be finite, sample {i} has NaN or infinite entries ({int(bad.sum())} "
             "such samples in its batch); check its input and, with autocast, try without"

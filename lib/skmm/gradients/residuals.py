@@ -52,8 +52,12 @@ class SampleStream:
         """Draws a stream; ``rng`` advances by one integer."""
         return cls(int(rng.integers(2**63)))
 
-    def uniforms(self, start: int, count: int, width: int) -> NDArray[np.float64]:
-        """Returns ``width`` uniforms in [0, 1) for each of ``count`` samples from ``start`` on."""
+    def uniforms(self, places: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+        """Returns ``width`` uniforms in [0, 1) for each sample, by its place in the pool."""
+        runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+        return np.concatenate([self._run(int(run[0]), len(run), width) for run in runs])
+
+    def _run(self, start: int, count: int, width: int) -> NDArray[np.float64]:
         bits = np.random.PCG64(self.seed)
         bits.advance(start * width)  # a double uses up one step of the generator
         return np.random.Generator(bits).random((count, width))
@@ -82,14 +86,16 @@ class ResidualRule:
                 "its own label; use labels='random', 'fisher' or 'true'"
             )
 
-    def __call__(self, outputs: Tensor, targets: Tensor | None, *, start: int) -> Tensor:
+    def __call__(
+        self, outputs: Tensor, targets: Tensor | None, *, places: NDArray[np.int64]
+    ) -> Tensor:
         r"""Computes residuals, in ``float32`` or better.
 
         Args:
             outputs: The model's outputs, ``[B, C]``.
             targets: True labels ``[B]`` or, for the squared error, ``[B]`` or ``[B, C]``; read by
                 the rule ``true`` only.
-            start: Index of the batch's first sample in the pool.
+            places: Where the samples stand in the pool, ``[B]``.
 
         Returns:
             :math:`\rho`, ``[K, B, C]``: ``K = C`` rows a sample for ``fisher-exact``, else 1.
@@ -101,10 +107,12 @@ class ResidualRule:
         outputs = outputs.detach()
         f = outputs if outputs.dtype == torch.float64 else outputs.float()
         if self.loss == "cross-entropy":
-            return self._cross_entropy(f, targets, start)
-        return self._squared_error(f, targets, start)
+            return self._cross_entropy(f, targets, places)
+        return self._squared_error(f, targets, places)
 
-    def _cross_entropy(self, f: Tensor, targets: Tensor | None, start: int) -> Tensor:
+    def _cross_entropy(
+        self, f: Tensor, targets: Tensor | None, places: NDArray[np.int64]
+    ) -> Tensor:
         B, C = f.shape
         if C == 1:
             raise ValueError(
@@ -117,34 +125,46 @@ class ResidualRule:
                 p - torch.eye(C, dtype=f.dtype, device=f.device)[:, None]
             )
         if self.labels == "fisher":
-            weights = p.sqrt() * self._uniforms(start, f).sub_(0.5).sign_()
+            weights = p.sqrt() * self._uniforms(places, f).sub_(0.5).sign_()
             return (p * weights.sum(1, keepdim=True) - weights).unsqueeze(0)
         if self.labels == "true":
-            y = _checked_classes(targets, B, C, start).to(f.device)
+            y = _checked_classes(targets, B, C, places).to(f.device)
         elif self.labels == "pseudo":
             y = f.argmax(1)
         else:
-            classes = np.floor(self.stream.uniforms(start, B, 1)[:, 0] * C).astype(np.int64)
+            classes = np.floor(self.stream.uniforms(places, 1)[:, 0] * C).astype(np.int64)
             y = torch.as_tensor(classes, device=f.device)
         return p.scatter_add(1, y.unsqueeze(1), p.new_full((B, 1), -1.0)).unsqueeze(0)
 
-    def _squared_error(self, f: Tensor, targets: Tensor | None, start: int) -> Tensor:
+    def _squared_error(
+        self, f: Tensor, targets: Tensor | None, places: NDArray[np.int64]
+    ) -> Tensor:
         B, C = f.shape
         if self.labels == "fisher-exact":
             return torch.eye(C, dtype=f.dtype, device=f.device)[:, None].expand(C, B, C)
         if self.labels == "fisher":
-            return self._uniforms(start, f).sub_(0.5).sign_().unsqueeze(0)
+            return self._uniforms(places, f).sub_(0.5).sign_().unsqueeze(0)
         if self.labels == "random":
             # Half a step keeps the quantile of 0 finite.
-            z = ndtri(self.stream.uniforms(start, B, C) + 2.0**-54)
+            z = ndtri(self.stream.uniforms(places, C) + 2.0**-54)
             return -torch.as_tensor(z).to(f).unsqueeze(0)
         y = _present(targets)
         if y.numel() != f.numel() or len(y) != B:
             raise ValueError(f"labels must have shape {[B, C]}, got {list(y.shape)}")
         return (f - y.to(f).view_as(f)).unsqueeze(0)
 
-    def _uniforms(self, start: int, like: Tensor) -> Tensor:
-        return torch.as_tensor(self.stream.uniforms(start, *like.shape)).to(like)
+    def _uniforms(self, places: NDArray[np.int64], like: Tensor) -> Tensor:
+        return torch.as_tensor(self.stream.uniforms(places, like.shape[1])).to(like)
+
+
+class UnitRule:
+    """The residual of a loss that the model's outputs end in already, ``[1, B, 1]``: ones."""
+
+    def __call__(
+        self, outputs: Tensor, targets: Tensor | None, *, places: NDArray[np.int64]
+    ) -> Tensor:
+        """Returns ones."""
+        return torch.ones_like(outputs.detach()).unsqueeze(0)
 
 
 def _present(targets: Tensor | None) -> Tensor:
@@ -159,7 +179,7 @@ def _present(targets: Tensor | None) -> Tensor:
         raise ValueError(f"labels must be numbers; {error}; encode classes as 0, 1, ...") from error
 
 
-def _checked_classes(targets: Tensor | None, B: int, C: int, start: int) -> Tensor:
+def _checked_classes(targets: Tensor | None, B: int, C: int, places: NDArray[np.int64]) -> Tensor:
     y = _present(targets)
     if y.shape != (B,) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(
@@ -171,6 +191,6 @@ def _checked_classes(targets: Tensor | None, B: int, C: int, start: int) -> Tens
         i = int(outside.nonzero()[0, 0])
         raise ValueError(
             f"labels must be in [0, {C}), the model's outputs, "
-            f"got {int(y[i])} at sample {start + i}"
+            f"got {int(y[i])} at sample {places[i]}"
         )
     return y.long()

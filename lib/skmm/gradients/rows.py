@@ -17,6 +17,7 @@ from torch import Tensor
 from skmm.gradients.tensorsketch import TensorSketch
 from skmm.sketching import Sketch
 from skmm.sketching.fold import Fold
+from skmm.sketching.products import worth_forming
 
 
 class Collector(ABC):
@@ -37,6 +38,16 @@ class Collector(ABC):
             name: The parameter.
             delta: Residuals ``[B, groups, d / groups, P]``.
             a: Activations ``[B, groups, e, P]``.
+        """
+
+    @abstractmethod
+    def add_picked(self, name: str, picks: Tensor, delta: Tensor) -> None:
+        r"""Adds :math:`\sum_p e_{i_p} \delta_p^\top`: residuals at rows of a table.
+
+        Args:
+            name: The parameter, ``[V, e]``.
+            picks: Rows :math:`i`, ``[B, P]``.
+            delta: Residuals ``[B, P, e]``.
         """
 
     @abstractmethod
@@ -75,6 +86,13 @@ class FormedGradients(Collector):
     def add_outer(self, name: str, delta: Tensor, a: Tensor) -> None:
         """Forms the product of the factors."""
         self.add(name, delta.to(self.dtype) @ a.to(self.dtype).transpose(-1, -2))
+
+    def add_picked(self, name: str, picks: Tensor, delta: Tensor) -> None:
+        """Adds the residuals of each row."""
+        V, e = self._shapes[name]
+        block = torch.zeros(self._B, V, e, dtype=self.dtype, device=self.device)
+        index = picks.unsqueeze(-1).expand(-1, -1, e)
+        self.add(name, block.scatter_add_(1, index, delta.to(self.dtype)))
 
     def add(self, name: str, gradients: Tensor) -> None:
         """Adds gradients that were formed elsewhere."""
@@ -121,14 +139,24 @@ class FactoredGradients(Collector):
         groups, d, P = delta.shape[1:]
         e = a.shape[2]
         delta, a = delta.to(self.dtype), a.to(self.dtype)
-        # A gradient no larger than its factors is cheaper to form, and costs no more memory.
-        if d * e <= (d + e) * P:
+        if worth_forming(d, e, P, self._m):
             self.add(name, delta @ a.transpose(-1, -2))
             return
         for g in range(groups):
             left = torch.fft.rfft(self._fold(name, "rows", g, d)(delta[:, g]), dim=1)
             right = torch.fft.rfft(self._fold(name, "columns", 0, e)(a[:, g]), dim=1)
             self._spectra += left.mul_(right).sum(-1)
+
+    def add_picked(self, name: str, picks: Tensor, delta: Tensor) -> None:
+        """Folds the residuals and turns each by the bucket of its row: no spectra are needed."""
+        block = self._maps[name]
+        columns = self._fold(name, "columns", 0, delta.shape[2])
+        folded = columns(delta.to(self.dtype).transpose(1, 2))  # [B, m, P]
+        buckets = torch.as_tensor(block.row_buckets, device=self.device)[picks]
+        signs = torch.as_tensor(block.row_signs, device=self.device)[picks].to(self.dtype)
+        j = torch.arange(self._m, device=self.device).view(1, -1, 1)
+        sources = (j - buckets.unsqueeze(1)) % self._m
+        self._sums += (folded.gather(1, sources) * signs.unsqueeze(1)).sum(-1)
 
     def add(self, name: str, gradients: Tensor) -> None:
         """Folds gradients that were formed."""

@@ -20,13 +20,9 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
+from skmm.gradients.batches import LABELS, Inputs
 from skmm.numerics.extras import extra
 from skmm.numerics.inputs import check_integer
-
-Inputs = Tensor | dict[str, Tensor]
-
-_LABELS = ("label", "labels", "target", "targets")
-"""Entries of a sample that are never handed to the model, though it may take them."""
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -227,7 +223,7 @@ class InputOf:
         return taken
 
     def _takes(self, name: str) -> bool:
-        return name not in _LABELS and (self.accepted is None or name in self.accepted)
+        return name not in LABELS and (self.accepted is None or name in self.accepted)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from skmm.gradients.parameters import resolve_parameters
 from skmm.gradients.rows import Collector, FactoredGradients, FormedGradients
 from skmm.gradients.tensorsketch import TensorSketch
+from skmm.gradients.twosided import ProjectedGradients, TwoSidedProjection
 from skmm.numerics.inputs import check_choice, check_integer
 from skmm.numerics.streams import as_generator
 from skmm.sketching import SKETCHES, Sketch
+
+_BLOCKS = "tensor", "two-sided"
+"""Maps of a block for each parameter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,8 @@ class GradientSketch:
     Attributes:
         shapes: Shape of each parameter, by name, in the model's order.
         m: Sketch size.
-        maps: A `TensorSketch` for each parameter, or one map of `skmm.sketching` for all of them.
+        maps: A `TensorSketch` for each parameter, or a `TwoSidedProjection`; or one map of
+            `skmm.sketching` for all of them.
 
     Example:
         >>> import skmm
@@ -50,7 +55,7 @@ class GradientSketch:
 
     shapes: dict[str, tuple[int, ...]]
     m: int
-    maps: dict[str, TensorSketch] | Sketch
+    maps: dict[str, TensorSketch] | dict[str, TwoSidedProjection] | Sketch
 
     @classmethod
     def draw(
@@ -69,9 +74,10 @@ class GradientSketch:
             model: Only names and shapes of its parameters are read.
             m: Sketch size.
             sketch: ``"tensor"`` sketches outer products from their factors, so that neither time
-                nor memory grows with ``r``. The maps of `skmm.sketching` (``"gaussian"``, ...) take
-                gradients that are formed: ``B r`` numbers a batch and, for dense maps, ``r m`` for
-                the map; for small layers and comparisons.
+                nor memory grows with ``r``. ``"two-sided"`` projects the factors instead: as cheap,
+                and less exact where gradients have a low rank. The maps of `skmm.sketching`
+                (``"gaussian"``, ...) take gradients that are formed: ``B r`` numbers a batch and,
+                for dense maps, ``r m`` for the map; for small layers and comparisons.
             parameters: Names of parameters.
             last: Or the last so many layers, see `last_parameters`; 2 unless told.
             rng: Seed or generator.
@@ -81,13 +87,17 @@ class GradientSketch:
         """
         chosen = resolve_parameters(model, parameters, last)
         shapes = {name: tuple(p.shape) for name, p in chosen.items()}
-        check_choice(sketch, "sketch", ("tensor", *SKETCHES))
+        check_choice(sketch, "sketch", (*_BLOCKS, *SKETCHES))
         m = check_integer(m, "m", low=1, hint="it is the sketch size, for example m=512")
         rng = as_generator(rng, "sketch.gradients")
-        if sketch != "tensor":
+        if sketch in SKETCHES:
             r = sum(map(math.prod, shapes.values()))
             return cls(shapes, m, SKETCHES[sketch].draw(r, m, rng=rng))
-        return cls(shapes, m, {k: TensorSketch.draw(s, m, rng=rng) for k, s in shapes.items()})
+        if sketch == "tensor":
+            return cls(shapes, m, {k: TensorSketch.draw(s, m, rng=rng) for k, s in shapes.items()})
+        return cls(
+            shapes, m, {k: TwoSidedProjection.draw(s, m, rng=rng) for k, s in shapes.items()}
+        )
 
     @property
     def r(self) -> int:
@@ -129,7 +139,10 @@ class GradientSketch:
         """Returns what turns a batch's contributions into rows, in this precision and place."""
         if isinstance(self.maps, Sketch):
             return FormedGradients(self.shapes, self.maps, dtype=dtype, device=device)
-        return FactoredGradients(self.maps, dtype=dtype, device=device)
+        kind = FactoredGradients
+        if isinstance(next(iter(self.maps.values())), TwoSidedProjection):
+            kind = ProjectedGradients
+        return kind(self.maps, dtype=dtype, device=device)
 
     def check_model(self, model: nn.Module) -> None:
         """Raises ``ValueError`` if ``model`` lacks these parameters or has them in other shapes."""

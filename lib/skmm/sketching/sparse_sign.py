@@ -14,6 +14,10 @@ from skmm.numerics.inputs import check_integer, is_tensor
 from skmm.numerics.streams import as_generator
 from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
+_TILE = 32, 8192
+"""Rows and coordinates of an array that are sketched at once: 1 MB of float32, a core's L2 cache;
+with more rows the result's tile leaves the cache, with fewer each addition is too short."""
+
 
 @dataclass(frozen=True, eq=False)
 class SparseSignSketch(Sketch):
@@ -75,10 +79,16 @@ class SparseSignSketch(Sketch):
         return 1 / np.sqrt(self.columns.shape[1])
 
     def _matrix(self, dtype: Any) -> scipy.sparse.csr_array:
-        nonzeros = self.columns.shape[1]
-        starts = np.arange(0, self.r * nonzeros + 1, nonzeros)
-        entries = self.signs.ravel().astype(dtype) * dtype.type(self._scale)
-        return scipy.sparse.csr_array((entries, self.columns.ravel(), starts), (self.r, self.m))
+        """Returns the map in a precision; kept: it takes as long to make as to sketch a batch."""
+        key = "matrix", dtype
+        if key not in self._moved:
+            nonzeros = self.columns.shape[1]
+            starts = np.arange(0, self.r * nonzeros + 1, nonzeros)
+            entries = self.signs.ravel().astype(dtype) * dtype.type(self._scale)
+            self._moved[key] = scipy.sparse.csr_array(
+                (entries, self.columns.ravel(), starts), (self.r, self.m)
+            )
+        return self._moved[key]
 
     def _apply(self, rows: Any) -> Any:
         if is_tensor(rows):
@@ -92,11 +102,20 @@ class SparseSignSketch(Sketch):
                 for part in blocks(max(1, len(rows)), self.r, least=8)
             ]
             return torch.cat(parts).squeeze(-1) * self._scale
-        # SciPy adds scaled rows of the transposed block; in a block that fits the cache, hot ones.
-        transposed = self._matrix(rows.dtype).T
-        out = np.empty((len(rows), self.m), rows.dtype)
-        for part in blocks(len(rows), self.r, least=8):
-            out[part] = (transposed @ rows[part].T).T
+        # SciPy adds scaled rows of a transposed tile to the result: both stay in the cache.
+        transposed, nonzeros = self._matrix(rows.dtype).T, self.columns.shape[1]
+        out = np.zeros((len(rows), self.m), rows.dtype)
+        for j in range(0, self.r, _TILE[1]):
+            columns = slice(j, min(j + _TILE[1], self.r))
+            held = slice(nonzeros * columns.start, nonzeros * columns.stop)
+            starts = transposed.indptr[: columns.stop - columns.start + 1]
+            part = scipy.sparse.csc_array(
+                (transposed.data[held], transposed.indices[held], starts),
+                (self.m, columns.stop - columns.start),
+            )
+            for i in range(0, len(rows), _TILE[0]):
+                some = slice(i, i + _TILE[0])
+                out[some] += (part @ rows[some, columns].T).T
         return out
 
     def _apply_sparse(self, rows: scipy.sparse.csr_array) -> NDArray[np.floating]:

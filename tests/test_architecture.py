@@ -184,8 +184,10 @@ def installed_by(modules):
 BASE = on_index(PROJECT["dependencies"])
 OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
-COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
-STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
+COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "transformers")))
+STUDY = LIBRARY.union(
+    *(on_index(EXTRAS[extra]) for extra in ("study", "data", "transformers", "clip"))
+)
 
 
 def imported_by(package):

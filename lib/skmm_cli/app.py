@@ -10,6 +10,7 @@ import cyclopts
 
 import skmm
 from skmm_cli.commands.certify import certify
+from skmm_cli.commands.check_model import check_model
 from skmm_cli.commands.compare import compare
 from skmm_cli.commands.methods import methods
 from skmm_cli.commands.plan import plan
@@ -22,6 +23,7 @@ EXAMPLES = {
     plan: "skmm plan features.npy --budgets 100,200,400",
     compare: "skmm compare features.npy -n 200 --methods skmm,k_means,uniform",
     methods: "skmm methods k_means",
+    check_model: "skmm check-model encoder",
 }
 """One line for each command, as its help shows it; tests run them."""
 

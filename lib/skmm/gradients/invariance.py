@@ -169,9 +169,10 @@ class _RowsOf:
 
     def attending(self, columns: Columns, implementation: str) -> Rows:
         """Attends in another way, and sets the model's own again."""
-        own = self.model.config._attn_implementation
+        model: Any = self.model
+        own = model.config._attn_implementation
         try:
-            self.model.set_attn_implementation(implementation)
+            model.set_attn_implementation(implementation)
             return self.together(columns)
         finally:
-            self.model.set_attn_implementation(own)
+            model.set_attn_implementation(own)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ Call = Callable[..., Any]
 class Objective(ABC):
     """What is differentiated, given a way to call the model."""
 
-    whole: bool = True
+    whole: ClassVar[bool] = True
     """Whether it reads the labels of a batch."""
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Objective(ABC):
 class Outputs(Objective):
     """The outputs, logits where they have that name."""
 
-    whole = False
+    whole: ClassVar[bool] = False
 
     def __call__(self, call: Call, x: Any) -> Tensor:
         """Returns the model's outputs as ``[B, C]``."""

@@ -189,9 +189,11 @@ def installed_by(modules):
 BASE = on_index(PROJECT["dependencies"])
 OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
-COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
-SCALE = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients")))
-STUDY = LIBRARY.union(*(on_index(EXTRAS[extra]) for extra in ("study", "data", "text", "clip")))
+COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "transformers")))
+SCALE = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "transformers")))
+STUDY = LIBRARY.union(
+    *(on_index(EXTRAS[extra]) for extra in ("study", "data", "transformers", "clip"))
+)
 
 
 def imported_by(package):

@@ -462,9 +462,34 @@ def test_warning_is_a_note_of_one_line(rows, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("command", list(EXAMPLES), ids=lambda command: command.__name__)
-def test_help_shows_an_example_that_runs(command, rng, capsys):
-    done(command.__name__, "-h")
+def word(command):
+    """The word by which a command is called."""
+    return command.__name__.replace("_", "-")
+
+
+ENCODER = {
+    "architectures": ["BertForMaskedLM"],
+    "model_type": "bert",
+    "vocab_size": 40,
+    "hidden_size": 12,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 20,
+    "max_position_embeddings": 32,
+}
+
+
+@pytest.fixture
+def encoder():
+    """A folder with a tiny model's configuration, whose weights are then random."""
+    Path("encoder").mkdir()
+    Path("encoder/config.json").write_text(json.dumps(ENCODER))
+    return "encoder"
+
+
+@pytest.mark.parametrize("command", list(EXAMPLES), ids=word)
+def test_help_shows_an_example_that_runs(command, rng, encoder, capsys):
+    done(word(command), "-h")
     assert EXAMPLES[command] in re.sub(r"\s+", " ", capsys.readouterr().out)
     np.save("features.npy", rng.standard_normal((1200, 6)))
     np.save("subset.npy", np.arange(50))
@@ -473,10 +498,38 @@ def test_help_shows_an_example_that_runs(command, rng, capsys):
     done(*words[1:], *(["--force"] if command.__name__ == "select" else []))
 
 
+def test_model_is_checked_for_its_loss(encoder, capsys):
+    """BERT counts positions from the left: padding there needs them told."""
+    done("check-model", encoder, "--parameters", "bert.encoder.*", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["loss"]) == ("encoder", "masked-lm")
+    differ = [one["arrangement"] for one in told["differences"] if not one["same"]]
+    assert differ == ["batches padded on the left"]
+    done("check-model", encoder, "--loss", "cross-entropy")
+    left = capsys.readouterr().out.splitlines()[2]
+    assert left.startswith("batches padded on the left")
+    assert "differ  pad on the right, side='right'" in left
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--loss", "perplexity"], 2, "--loss must be one of causal-lm, cross-entropy, masked-lm"),
+        (["--parameters", "bert.*.nothing"], 1, "parameters has 'bert.*.nothing', which no"),
+        (["--loss", "causal-lm", "--json"], 1, "encoder does not load as a model"),
+    ],
+)
+def test_model_that_cannot_be_checked_is_one_sentence(words, code, message, encoder, capsys):
+    if "causal-lm" in words:
+        Path("encoder/config.json").write_text("{}")
+    assert main(["check-model", encoder, *words]) == code
+    assert message in capsys.readouterr().err
+
+
 def test_help_and_version(capsys):
     done("-h")
     told = capsys.readouterr().out
-    assert all(command.__name__ in told for command in EXAMPLES)
+    assert all(word(command) in told for command in EXAMPLES)
     done("--version")
     assert capsys.readouterr().out.strip() == skmm.__version__
     done()
@@ -486,13 +539,20 @@ def test_help_and_version(capsys):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_it(shell):
     script = build().generate_completion(shell=shell)
-    assert all(command.__name__ in script for command in EXAMPLES)
+    assert all(word(command) in script for command in EXAMPLES)
 
 
 def test_missing_extra_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cyclopts", None)
     assert main(["-h"]) == 1
     needed = 'skmm: the command line needs cyclopts: pip install "skmm[cli]"\n'
+    assert capsys.readouterr().err == needed
+
+
+def test_missing_transformers_says_what_to_install(monkeypatch, encoder, capsys):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert main(["check-model", encoder]) == 1
+    needed = 'skmm: skmm check-model needs transformers: pip install "skmm[transformers]"\n'
     assert capsys.readouterr().err == needed
 
 

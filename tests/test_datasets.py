@@ -285,7 +285,9 @@ def test_bad_folders_are_named(folder, tmp_path):
         select_from(net, tmp_path / "empty", 5, rng=0, inputs=as_tensor)
 
 
-def test_gradients_take_one_tensor_a_sample(x):
+def test_gradients_take_several_tensors_a_sample(x):
+    """Rows are those of the sum that the model makes of them."""
+
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -295,6 +297,8 @@ def test_gradients_take_one_tensor_a_sample(x):
             return self.fc(a + b)
 
     samples = Rows(x, lambda row, label: {"a": row, "b": row, "labels": label})
-    assert len(select_from(Two(), samples, 9, rng=0)[0]) == 9
-    with pytest.raises(ValueError, match="one tensor a sample, got samples of a, b"):
-        select_from(Two(), samples, 9, rng=0, gradients={"last": 1})
+    model = Two()
+    assert len(select_from(model, samples, 9, rng=0)[0]) == 9
+    _, two = select_from(model, samples, 9, rng=0, gradients={"last": 1})
+    _, one = select_from(model.fc, TensorDataset(2 * x), 9, rng=0, gradients={"last": 1})
+    np.testing.assert_array_equal(two.indices, one.indices)

@@ -13,6 +13,7 @@ from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
@@ -20,6 +21,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from skmm.gradients import GradientSketch, sketched_gradients
+from skmm.gradients.invariance import differences
 from skmm.gradients.tokens import TokenBatches
 
 # What peft asks of the newest transformers goes by a name of before.
@@ -221,6 +223,9 @@ def test_a_causal_model_predicts_all_tokens_unless_told(texts):
     untold = TokenBatches({"input_ids": texts["ids"]}, 20)
     rows = sketched_gradients(model, told, **options)
     np.testing.assert_array_equal(sketched_gradients(model, untold, **options), rows)
+    for labels in ({}, {"labels": texts["ids"]}):  # the first from nothing, nor from padding
+        left = TokenBatches({"input_ids": texts["ids"]} | labels, 200, side="left", positions=True)
+        assert relative(sketched_gradients(model, left, **options), rows) < 1e-12
 
 
 def test_a_text_without_a_label_is_named(texts):
@@ -322,3 +327,95 @@ def test_a_model_in_half_precision_has_rows_in_single(kind, texts):
     )
     assert half.dtype == np.float32
     assert 0 < relative(half, rows) < 20 * torch.finfo(torch.bfloat16).eps
+
+
+# Batches by tokens
+
+
+def test_batches_hold_at_most_so_many_tokens_and_every_text_once(texts):
+    batches = TokenBatches(columns(texts, "causal-lm"), 20)
+    seen = [batch["input_ids"] for batch in batches]
+    assert len(seen) == len(batches)
+    assert all(ids.numel() <= 20 for ids in seen)
+    widths = [ids.shape[1] for ids in seen]
+    assert widths == sorted(widths, reverse=True)
+    assert sorted(batches.order) == list(range(len(LENGTHS)))
+    masks = [batch["attention_mask"] for batch in batches]
+    held = [
+        row[mask == 1].tolist()
+        for x, y in zip(seen, masks, strict=True)
+        for row, mask in zip(x, y, strict=True)
+    ]
+    assert held == [texts["ids"][i] for i in batches.order]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(tokens=8), "1 to 8 tokens, the most in a batch, got 9 at text 2"),
+        (dict(tokens=0), "tokens=0"),
+        (dict(side="middle"), "side must be one of"),
+        (dict(columns={"ids": [[1]]}), "must hold input_ids, got ids"),
+        (dict(columns={"input_ids": []}), "at least one text"),
+        (dict(columns={"input_ids": [[1], []]}), "got 0 at text 1"),
+        (dict(columns={"input_ids": [[1], [2]], "labels": [0]}), "2 entries each, got 1 labels"),
+    ],
+)
+def test_bad_texts_are_named(changes, message, texts):
+    options = dict(columns={"input_ids": texts["ids"]}, tokens=20) | changes
+    with pytest.raises(ValueError, match=message):
+        TokenBatches(options.pop("columns"), options.pop("tokens"), **options)
+
+
+# Whether a model can be batched
+
+
+def verdicts(model, kind):
+    ids = [np.random.default_rng(T).integers(3, WORDS, T).tolist() for T in (9, 4, 13, 6)]
+    labels = {"labels": ids} if kind == "bert" else {}
+    found = differences(model, {"input_ids": ids} | labels, loss=LOSS[kind], rng=0)
+    return {one.arrangement: one for one in found}
+
+
+@pytest.mark.parametrize("kind", LOSS)
+def test_a_model_is_told_what_it_depends_on(kind):
+    """Positions count from the left but LLaMA's, and a classifier of BERT's kind reads the left."""
+    model = built(kind)
+    found = verdicts(model, kind)
+    differ = {name for name, one in found.items() if not one.same}
+    left, told = "batches padded on the left", "left, positions told"
+    assert differ == {"llama": set(), "classifier": {left, told}}.get(kind, {left})
+    assert all(bool(one.mend) != one.same for one in found.values())
+    if differ:
+        assert found[left].mend.startswith("pad on the right")
+        assert ("positions=True" in found[left].mend) == (told not in differ)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_that_reads_its_padding_is_found():
+    """It takes the mean over all positions: no side is right, more padding changes more."""
+
+    class Mean(BertForSequenceClassification):
+        def forward(self, input_ids, attention_mask=None):
+            return self.classifier(self.bert(input_ids, attention_mask)[0].mean(1))
+
+    torch.manual_seed(0)
+    model = Mean(BertConfig(**BERT, num_labels=CLASSES)).double()
+    model.bert.pooler = None
+    found = verdicts(model, "classifier")
+    assert {name for name, one in found.items() if one.same} == set()
+    assert found["padded to twice the length"].mend.startswith("sketch texts of one length")
+
+
+def test_a_model_without_room_for_padding_says_why():
+    """Thirteen tokens fit into sixteen positions, twice as many do not."""
+    found = verdicts(built("gpt2", n_positions=16), "gpt2")["padded to twice the length"]
+    assert found.relative is None
+    assert "one at a time; it says: " in found.mend
+
+
+def test_a_model_without_a_token_for_padding_is_refused():
+    """A classifier of GPT-2's kind takes no two texts then; its own words say so."""
+    config = GPT2Config(**GPT2 | dict(pad_token_id=None), num_labels=CLASSES)
+    with pytest.raises(ValueError, match="no padding token is defined"):
+        verdicts(GPT2ForSequenceClassification(config), "classifier")

@@ -10,6 +10,7 @@ import cyclopts
 
 import skmm
 from skmm_cli.commands.certify import certify
+from skmm_cli.commands.check_model import check_model
 from skmm_cli.commands.compare import compare
 from skmm_cli.commands.export import export
 from skmm_cli.commands.cost import cost
@@ -28,6 +29,7 @@ EXAMPLES = {
     sketch: "skmm sketch features.npy --into rows",
     export: "skmm export store -o store.parquet",
     cost: "skmm cost 7B -n 10000 --pools 1e6,1e9",
+    check_model: "skmm check-model encoder",
 }
 """One line for each command, as its help shows it; tests run them."""
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ Call = Callable[..., Any]
 class Objective(ABC):
     """What is differentiated, given a way to call the model."""
 
-    whole: bool = True
+    whole: ClassVar[bool] = True
     """Whether it reads the labels of a batch."""
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Objective(ABC):
 class Outputs(Objective):
     """The outputs, logits where they have that name."""
 
-    whole = False
+    whole: ClassVar[bool] = False
 
     def __call__(self, call: Call, x: Any) -> Tensor:
         """Returns the model's outputs as ``[B, C]``."""
@@ -105,8 +105,6 @@ class TokenLoss(Objective):
     def __call__(self, call: Call, x: Any) -> Tensor:
         """Returns the losses as ``[B, 1]``."""
         y = self._labels(x)
-        if self.shift:
-            y = F.pad(y[:, 1:], (0, 1), value=IGNORED)
         has = y != IGNORED
         if self.head is None:
             logits = logits_of(called(call, inputs_of(x)))
@@ -140,7 +138,7 @@ class TokenLoss(Objective):
     def check(self, x: Any, places: NDArray[np.int64]) -> None:
         """Raises ``ValueError`` if a sample has no token with a label."""
         y = self._labels(x)
-        missing = ~((y[:, 1:] if self.shift else y) != IGNORED).any(1)
+        missing = ~(y != IGNORED).any(1)
         if missing.any():
             raise ValueError(
                 f"labels must leave every sample a token to predict, sample "
@@ -148,23 +146,25 @@ class TokenLoss(Objective):
             )
 
     def _labels(self, x: Any) -> Tensor:
-        """Returns the labels, ``[B, T]``; for a causal model the tokens themselves unless told."""
+        """Returns what is predicted at each token, ``[B, T]``: its own label, or the next one's."""
         if not isinstance(x, Mapping) or "input_ids" not in x:
             raise ValueError(
                 f"batches must yield mappings with input_ids for this loss, got "
                 f"{', '.join(x) if isinstance(x, Mapping) else type(x).__name__}"
             )
-        y = labels_of(x)
+        ids, y = x["input_ids"], labels_of(x)
+        seen = x.get("attention_mask", torch.ones_like(ids)) != 0
         if y is None and self.shift:
-            seen = x.get("attention_mask")
-            y = x["input_ids"]
-            y = y if seen is None else y.masked_fill(seen == 0, IGNORED)
-        if y is None or y.shape != x["input_ids"].shape:
+            y = ids.masked_fill(~seen, IGNORED)
+        if y is None or y.shape != ids.shape:
             raise ValueError(
-                f"labels must have the shape of input_ids, {list(x['input_ids'].shape)}, with "
+                f"labels must have the shape of input_ids, {list(ids.shape)}, with "
                 f"{IGNORED} at tokens without one, got {'none' if y is None else list(y.shape)}"
             )
-        return y
+        if not self.shift:
+            return y
+        # Nor is a text's first token predicted from padding on its left.
+        return F.pad(y[:, 1:].masked_fill(~seen[:, :-1], IGNORED), (0, 1), value=IGNORED)
 
 
 def called(call: Call, x: Inputs) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
@@ -160,7 +161,7 @@ def frozen(model: nn.Module, names: Sequence[str]) -> Generator[None]:
     training = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
     chosen = set(names)
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     cached = getattr(config, "use_cache", None)
     try:
         if cached:

@@ -78,7 +78,7 @@ def make_plan(
     residual = spread.view(2, C)
     truth = looped_gradients(model, objective, list(shapes), x, residual)
 
-    total = torch.stack([g.double().norm() for g in truth.values()]).norm()
+    total = torch.stack([_norm(g) for g in truth.values()]).norm()
 
     layers = closed_form_layers(model, shapes)
     there = _formed_gradients(model, objective, layers, shapes, x, residual)
@@ -146,9 +146,13 @@ def _agree(gradients: Tensor, truth: Tensor, total: Tensor | float = 0.0) -> boo
     if not truth.isfinite().all():
         return True  # nothing to compare with; the rows will be refused, and the sample named
     tolerance = _tolerance(truth.dtype, truth.device.type)
-    error = (gradients.double() - truth.double()).norm()
+    error = _norm(gradients - truth)
     rounding = _FEW * torch.finfo(truth.dtype).eps * total
-    return bool(error <= tolerance * truth.double().norm()) or bool(error <= rounding)
+    return bool(error <= tolerance * _norm(truth)) or bool(error <= rounding)
+
+
+def _norm(gradients: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(gradients, dtype=torch.float64)
 
 
 def _tolerance(dtype: torch.dtype, device: str) -> float:

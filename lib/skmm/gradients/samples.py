@@ -41,9 +41,9 @@ class SamplePool:
     loader: DataLoader
     take: InputOf
 
-    def batches(self, place: torch.device, dtype: torch.dtype, *, alone: bool = False) -> Batches:
-        """Returns the inputs on a device and in a precision; ``alone``: as single tensors."""
-        return Batches(self, place, dtype, alone)
+    def batches(self, place: torch.device, dtype: torch.dtype) -> Batches:
+        """Returns the inputs on a device and in a precision."""
+        return Batches(self, place, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,6 @@ class Batches:
     pool: SamplePool
     place: torch.device
     dtype: torch.dtype
-    alone: bool
 
     def __len__(self) -> int:
         return len(self.pool.loader)
@@ -63,15 +62,8 @@ class Batches:
             x = self.pool.take(batch)
             if isinstance(x, Tensor):
                 yield self._put(x)
-            elif not self.alone:
-                yield {name: self._put(part) for name, part in x.items()}
-            elif len(x) == 1:
-                yield self._put(next(iter(x.values())))
             else:
-                raise ValueError(
-                    "gradients take models of one tensor a sample, got samples of "
-                    f"{', '.join(x)}; select by features, without gradients"
-                )
+                yield {name: self._put(part) for name, part in x.items()}
 
     def _put(self, x: Tensor) -> Tensor:
         x = x.to(self.place, non_blocking=True)

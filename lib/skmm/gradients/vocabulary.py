@@ -73,9 +73,9 @@ def reaching(head: nn.Linear) -> Generator[list[Tensor]]:
     """Takes the states that reach ``head`` and spares it the work; the model goes on with them."""
     states: list[Tensor] = []
 
-    def take(h: Tensor) -> Tensor:
-        states.append(h)
-        return h
+    def take(input: Tensor) -> Tensor:
+        states.append(input)
+        return input
 
     own = head.__dict__.get("forward")
     head.forward = take

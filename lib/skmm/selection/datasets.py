@@ -99,11 +99,10 @@ def select_from(
     if gradients is not None:
         gradients = _checked(gradients)
     with _placed(model, device) as (place, dtype):
+        batches = pool.batches(place, dtype)
         if gradients is None:
-            batches = pool.batches(place, dtype)
             rows = classifier_inputs(model, batches, layer=layer, progress=progress)
         else:
-            batches = pool.batches(place, dtype, alone=True)
             rows = sketched_gradients(model, batches, rng=rng, progress=progress, **gradients)
             options = {"m": rows.shape[1]} | options
     if len(rows) != len(samples):

@@ -66,7 +66,7 @@ def load_encoder(folder: str | os.PathLike, *, max_tokens: int = 256) -> TextEnc
                 f"there is no file {folder / names[0]}; pass the folder that holds an encoder's "
                 f"{CONFIGURATION}, {WEIGHTS} and {' or '.join(VOCABULARIES)}"
             )
-    with extra("text", needed_by="skmm_study.text"):
+    with extra("transformers", needed_by="skmm_study.text"):
         import transformers
     try:
         network, loading = transformers.AutoModel.from_pretrained(

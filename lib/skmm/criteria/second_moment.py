@@ -72,6 +72,15 @@ class SecondMoment(KernelDiscrepancy):
             mean += self._linear * (self._rows @ chosen.mean(axis=0))
         return mean
 
+    def _shift(self, moved: Indices, signs: Floats) -> None:
+        rows = self._rows[moved]
+        if len(moved) <= rows.shape[1]:
+            super()._shift(moved, signs)
+            return
+        self._push += quadratic_forms(self._rows, (rows.T * signs) @ rows)
+        if self._linear:
+            self._push += self._linear * (self._rows @ (signs @ rows))
+
     def value(self) -> float:
         """See `Criterion.value`."""
         chosen = self._rows[self.inside]

@@ -16,10 +16,6 @@ EXPLOITATION = 10.0
 """Weight of matching at n = N, chosen on Stanford Cars and BANKING77 by rows held out of the pool.
 There 3 costs 2 points on Stanford Cars at n = 2,000; 30 is level with 10, within a seed's noise."""
 
-MOST = 11_585
-"""Rows that the balance is struck among at once: of so many, similarities are held in 512 MB. A
-larger pool is looked at cell by cell; see `skmm.selection.selectors.stratified`."""
-
 _TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
 and takes a tenth of the time."""

@@ -20,7 +20,7 @@ many times the budget."""
 _PASS = 1 << 28
 """Swaps that are all tried before a descent ends; where there are more, see `_REACH`."""
 
-_REACH, _SHORTLIST = 2048, 512
+_REACH, _SHORTLIST = 2048, 256
 """In a pool of more swaps, samples of each kind among which they are tried at the end, and on a
 shortlist: there a pass over the rows is the dear part, and more swaps share it."""
 

@@ -22,11 +22,11 @@ from skmm.matching.program import check_slack, moment_shares
 from skmm.numerics.inputs import check_choice, check_positive
 from skmm.numerics.stored import StoredRows, scan
 from skmm.rounding.sampling import round_to_top
-from skmm.selection.selectors.balance import MOST, Balance
+from skmm.selection.selectors.balance import Balance
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.candidates import Candidates
 from skmm.selection.selectors.coordinates import METRICS, Measured, Metric, dimension
-from skmm.selection.selectors.stratified import cells_of, choose_in_cells, of_cells
+from skmm.selection.selectors.stratified import cells_of, choose_in_cells, is_large, of_cells
 
 CRITERIA = ("auto", "balanced", "combined", "diagonal", "fourth", "full", "v-optimal")
 
@@ -72,8 +72,8 @@ def match(
       informative: the descent starts from the relaxed optimum, which also proves how far the
       subset is from the best (``lower_bound``);
     - ``balanced``: coverage of the pool by a Gaussian kernel, and the fourth moment, each in units
-      of what it can gain over a uniform draw; see `Balance`. At O(N² m), in 512 MB: of more than
-      11,585 rows so many are drawn at random, or 2 n, and the others are not looked at;
+      of what it can gain over a uniform draw; see `Balance`. At O(N² m), in 512 MB, up to
+      11,585 rows; beyond, see below;
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
     - ``fourth``: the whole fourth moment :math:`\mathbb E\,x^{\otimes 4}`, and through it the
       second: for pools of many small groups that share directions, at O(N² m);
@@ -86,6 +86,14 @@ def match(
       half noise (a share of the trace of at most :math:`k/n`); or :math:`k = \bar r`, if half of
       the sketch's directions carry next to nothing (:math:`2\bar r \le m`). Where every direction
       carries something V-optimality picks outliers.
+
+    A pool of more than 11,585 rows is cut into compact cells of 2,500 to 5,000 by k-means for
+    ``balanced`` and ``fourth``, each of which has its share of n and is matched by itself, O(N m)
+    in all; the value told is the mean over the cells. Of more than 300 rows for each sample, or
+    11,585, so many are drawn at random. The other criteria match the moments of the whole pool by
+    65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁸ swaps to try the
+    descent ends when none of the most promising lowers it by 0.01/n. Rows out of core are read a
+    few times by blocks, and those of a cell once.
 
     ``full``, ``fourth``, ``combined`` and ``diagonal`` start from a random subset; pools with
     ``N n`` below 32,768 from several, up to 32, of which the best end counts. Rows of zeros carry
@@ -132,7 +140,7 @@ def match(
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
     settings, measure = f"criterion {criterion}, metric {metric}", Metric(metric, pool.spectrum)
-    if criterion in _BY_CELLS and pool.N > MOST:
+    if criterion in _BY_CELLS and is_large(pool.N):
         knobs = {"criterion": criterion, "sigma": sigma, "weight": weight, "kept": pool.kept}
         cells = cells_of(pool.sketched, n, metric=measure, rng=rng, **knobs)
         indices, value = choose_in_cells(pool.sketched, cells)
@@ -160,7 +168,7 @@ def _match_filled(
     if some == 0:
         return Choice(zeros[:n])
     # Of a large pool no copy is made.
-    large = pool.N > MOST
+    large = is_large(pool.N)
     rows = StoredRows.over(pool.sketched).part(filled) if large else pool.sketched[filled]
     part = Pool(rows, pool.m, pool.sketch, pool.rng, kept)
     chosen = match(part, some, rng=rng, **knobs)

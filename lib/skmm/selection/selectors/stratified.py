@@ -13,10 +13,14 @@ from skmm.numerics.stored import StoredRows
 from skmm.numerics.threads import one_thread, share
 from skmm.rounding.exchange import exchange
 from skmm.selection.cells import budgets, cut
-from skmm.selection.selectors.balance import EXPLOITATION, MOST, Balance
+from skmm.selection.selectors.balance import EXPLOITATION, Balance
 from skmm.selection.selectors.coordinates import Metric
 
 Rows = NDArray[np.floating] | StoredRows
+
+MOST = 11_585
+"""Rows that are all compared with each other: of so many, similarities are held in 512 MB. Larger
+pools are looked at cell by cell."""
 
 _LEAST, _MOST, _PAIRS = 2_500, 5_000, 10**8
 """Rows of a cell, between the first two: as many as keep the pool's pairs within cells below the
@@ -50,6 +54,11 @@ class Cell:
     sigma: float
     weight: float
     seed: int
+
+
+def is_large(N: int) -> bool:
+    """Whether a pool has more rows than can all be compared with each other."""
+    return N > MOST
 
 
 def cells_of(
@@ -88,7 +97,7 @@ def cells_of(
     N, count = len(pool), n + len(kept)
     weight = EXPLOITATION * count / N if weight is None else weight
     with one_thread():
-        size = MOST if N <= MOST else int(np.clip(_PAIRS // N, _LEAST, _MOST))
+        size = int(np.clip(_PAIRS // N, _LEAST, _MOST)) if is_large(N) else N
         parts = cut(pool, size, measure=metric, rng=rng)
     members = parts if looked_at is None else [looked_at[part] for part in parts]
     inside = [np.flatnonzero(np.isin(one, kept, assume_unique=True)) for one in members]

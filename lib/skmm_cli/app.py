@@ -12,8 +12,8 @@ import skmm
 from skmm_cli.commands.certify import certify
 from skmm_cli.commands.check_model import check_model
 from skmm_cli.commands.compare import compare
-from skmm_cli.commands.export import export
 from skmm_cli.commands.cost import cost
+from skmm_cli.commands.export import export
 from skmm_cli.commands.methods import methods
 from skmm_cli.commands.plan import plan
 from skmm_cli.commands.select import select

@@ -5,7 +5,6 @@ missing, sums that cancel. Each is selected from by every method in processes wi
 OpenBLAS and another number of threads.
 """
 
-import itertools
 import os
 import pickle
 import subprocess
@@ -20,7 +19,7 @@ from test_selectors import VARIANTS, signals
 KERNELS = ("Haswell", "SkylakeX", "Nehalem")
 """With registers of 256 and of 512 bits and fused multiplication, and with neither of them."""
 
-SETTINGS = [*itertools.product(KERNELS[:2], (1, 2)), (KERNELS[2], 1)]
+SETTINGS = list(zip(KERNELS, (1, 2, 1), strict=True))
 
 PROGRAM = """
 import pickle, sys, warnings

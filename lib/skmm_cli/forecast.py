@@ -20,6 +20,9 @@ _PAIRS = ("facility_location", "kernel_herding", "kernel_thinning", "max_herding
 _BY_CANDIDATES = ("combined", "diagonal", "full", "v-optimal")
 """Criteria of the default that large pools are matched by through candidates."""
 
+_DOUBLE = 5_792
+"""Rows of which similarities are held in double precision."""
+
 _BASE, _SCAN = 90.0, 192.0
 """Megabytes of a process that has done nothing yet, and of a block of rows on its way to a sum."""
 
@@ -61,8 +64,9 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
     if criterion in _BY_CANDIDATES:
         held = 24.0 * candidate_count(N, n) * m + 10.0 * N
     else:
-        seen = rows_seen(N, n)
-        held = _threads() * 8.8 * largest_cell(seen) ** 2 + 200.0 * N
+        largest = largest_cell(rows_seen(N, n))
+        each = 8.8 if largest <= _DOUBLE else 4.4  # larger ones in single precision
+        held = _threads() * each * largest**2 + 200.0 * N
     return _BASE + max(held / 1e6, _SCAN)
 
 

@@ -53,7 +53,8 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
     """Forecasts the peak memory of the default on a large pool that stays on disk.
 
     In cells: what the largest holds of similarities, on each thread at once. By candidates: their
-    rows in double precision, three times. Besides, a few numbers for each row of the pool.
+    rows in double precision, three times, and what they are to the subset where that is held; for
+    ``diagonal``, which holds none, it is too much. Besides, a few numbers for each row of the pool.
 
     Args:
         N: Pool size.
@@ -62,7 +63,9 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         criterion: As in `seconds`.
     """
     if criterion in _BY_CANDIDATES:
-        held = 24.0 * candidate_count(N, n) * m + 10.0 * N
+        rows = candidate_count(N, n)
+        kernel = n * rows if n * rows <= max(_DOUBLE**2, rows * m) else 0
+        held = 24.0 * rows * m + 8.0 * kernel + 10.0 * N
     else:
         largest = largest_cell(rows_seen(N, n))
         each = 8.8 if largest <= _DOUBLE else 4.4  # larger ones in single precision

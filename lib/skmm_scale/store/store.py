@@ -97,13 +97,6 @@ class Store:
         """Returns the ids of the rows that `__getitem__` returns; all, unless told."""
         return self._take(key, self._ids)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.floating]:
-        """Returns all rows in main memory."""
-        if copy is False:
-            raise ValueError("the rows of a store are on disk: an array of them is a copy")
-        rows = np.concatenate(self._rows)
-        return rows if dtype is None else rows.astype(dtype, copy=False)
-
     def broken(self, *, digests: bool = False) -> list[int]:
         """Returns the shards a file of which is absent, of another size or, if asked, digest."""
         shards = enumerate(self.manifest.shards)

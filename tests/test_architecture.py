@@ -190,7 +190,7 @@ BASE = on_index(PROJECT["dependencies"])
 OPTIONAL = ("cvxpy", "gradients", "images", "sklearn", "thinning")
 LIBRARY = BASE.union(*(on_index(EXTRAS[extra]) for extra in OPTIONAL))
 COMMANDS = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "transformers")))
-SCALE = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "transformers")))
+SCALE = COMMANDS | on_index(EXTRAS["ray"])
 STUDY = LIBRARY.union(
     *(on_index(EXTRAS[extra]) for extra in ("study", "data", "transformers", "clip"))
 )
@@ -212,7 +212,7 @@ def test_command_line_imports_what_it_declares_and_no_more():
 
 
 def test_what_scales_imports_only_what_is_declared():
-    assert {"numpy", "pyarrow"} <= imported_by("skmm_scale") <= SCALE
+    assert {"numpy", "pyarrow", "ray", "torch"} <= imported_by("skmm_scale") <= SCALE
 
 
 def test_study_imports_only_what_is_declared():

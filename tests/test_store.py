@@ -88,7 +88,7 @@ def test_store_is_indexed_as_the_array_of_all_shards(dtype, features, names, tmp
         assert np.array_equal(store[cut], whole[cut]), cut
         assert np.array_equal(store.ids(cut), names[cut]), cut
         assert type(store[cut]) is np.ndarray
-    assert np.array_equal(np.asarray(store), whole)
+    assert np.array_equal(store[:], whole)
     assert np.array_equal(pickle.loads(pickle.dumps(store))[:], whole)
     assert len(pickle.dumps(store)) < 500
 
@@ -116,7 +116,7 @@ def test_rows_are_those_that_select_looks_at(sketch, features, tmp_path):
     source = FeatureSource(features, m=M, sketch=sketch, rng=3)
     sketch_share(source, tmp_path / "s", rows_per_shard=SIZE)
     view = skmm.PoolView.of(features, m=M, sketch=sketch, rng=3)
-    np.testing.assert_allclose(np.asarray(Store(tmp_path / "s")), view.rows, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(Store(tmp_path / "s")[:], view.rows, rtol=0, atol=2e-6)
 
 
 def test_stores_of_one_map_have_one_key(features, tmp_path):
@@ -430,16 +430,71 @@ def test_shell_selects_from_a_store_as_from_its_features(pool, names):
     assert Path("one.csv").read_text().startswith("index,id\n")
 
 
+def choose(line, words):
+    """Selects, and waits for leave before the subset gets its name."""
+
+    def halt(*_):
+        line.recv_bytes()
+
+    line.send_bytes(b".")
+    os.replace = halt
+    main(words)
+
+
+def test_selection_is_the_same_after_twenty_kills(pool, rng):
+    """At random moments, none after its end: no output appears, and the store is untouched."""
+    made(Path("s"), pool)
+    before = content(Path("s"))
+    words = ["select", "s", "-n", "12", "-o", "out.csv", "-q"]
+    begin = time.perf_counter()
+    done(*words[:5], "expected.csv", "-q")
+    elapsed = time.perf_counter() - begin
+    processes = multiprocessing.get_context("fork")
+    for _ in range(20):
+        line, other = processes.Pipe()
+        process = processes.Process(target=choose, args=(other, words))
+        process.start()
+        line.recv_bytes()
+        time.sleep(rng.uniform(0, elapsed))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert not Path("out.csv").exists()
+    done(*words)
+    assert content(Path("s")) == before
+    assert Path("out.csv").read_text() == Path("expected.csv").read_text()
+
+
 def test_shell_exports_and_sketches_a_store_further(pool, capsys):
     done("sketch", "pool.parquet", "--into", "s", "--dtype", "float16")
     done("export", "s", "-o", "s.parquet")
     assert "takes about" in capsys.readouterr().err
     done("sketch", "s.parquet", "--into", "t", "--dtype", "float16")
-    assert np.array_equal(np.asarray(Store("s")), np.asarray(Store("t")))
+    assert np.array_equal(Store("s")[:], Store("t")[:])
     assert np.array_equal(Store("s").ids(), Store("t").ids())
     done("sketch", "s", "--into", "u", "-m", M)
     assert Store("u").shape == (N, M)
     assert Store("u").manifest.recipe.sketch["from"]["sketch"]["kind"] == "none"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_pages_that_were_read_do_not_stay_in_memory(tmp_path):
+    """Neither of the features while they are sketched, nor of a store that is scanned."""
+
+    def mapped():
+        return int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGESIZE")
+
+    rows = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (60_000, 100))
+    del rows
+    rows = np.load(tmp_path / "a.npy", mmap_mode="r")
+    before = mapped()
+    sketch_share(FeatureSource(rows, rng=0), tmp_path / "s", rows_per_shard=15_000)
+    store = Store(tmp_path / "s")
+    for start in range(0, len(store), 1000):
+        assert not store[start : start + 1000].any()
+        assert not store[np.arange(start, start + 1000, 7)].any()
+    assert store.nbytes == rows.nbytes == 24_000_000
+    assert mapped() - before < 9e6  # a shard is 6 MB
 
 
 def test_forecast_holds(tmp_path, rng):
@@ -450,11 +505,14 @@ def test_forecast_holds(tmp_path, rng):
     from pathlib import Path
     from skmm_scale.sketching import FeatureSource, sketch_share
     from skmm_scale.sketching.forecast import foresee
+    from skmm_scale.store.building import Building
     rows = np.load(sys.argv[1], mmap_mode="r")
     source = FeatureSource(rows, m=64, rng=0)
     recipe = source.recipe(dtype="float32", rows_per_shard=4096)
-    told = foresee(source, recipe, range(len(recipe.layout)))
-    sketch_share(source, Path(sys.argv[2]), rows_per_shard=4096)
+    building = Building(Path(sys.argv[2]), recipe)
+    with building.begun() as made:
+        told = foresee(source, building, range(len(recipe.layout)))
+    sketch_share(source, building.path, rows_per_shard=4096)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps([told.memory, peak * (1 if sys.platform == "darwin" else 1024), told.space]))
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +31,9 @@ class Store:
     """Rows ``[N, m]`` of a pool, in shards on disk, and the ids of its samples.
 
     Indexed by a slice or by an array of row numbers it gives plain arrays, as if all shards were
-    one array: of a slice within one shard a view of its file, of anything else a copy. It is
-    pickled by its path, so that workers read the files and not a message.
+    one array: of a slice within one shard a view of its file, of anything else a copy. Pages of the
+    files count as memory of the process until the next read, which gives them back. It is pickled
+    by its path, so that workers read the files and not a message.
 
     Attributes:
         path: The folder.
@@ -55,6 +57,7 @@ class Store:
             state = "is not finished: run what makes it again" if half else "is no store"
             raise ValueError(f"{self.path} {state}; it has no {MANIFEST}")
         self.manifest = Manifest.load(self.path)
+        self._read: list[mmap.mmap] = []
         self._refuse(self.broken())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,13 +100,6 @@ class Store:
         """Returns the ids of the rows that `__getitem__` returns; all, unless told."""
         return self._take(key, self._ids)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.floating]:
-        """Returns all rows in main memory."""
-        if copy is False:
-            raise ValueError("the rows of a store are on disk: an array of them is a copy")
-        rows = np.concatenate(self._rows)
-        return rows if dtype is None else rows.astype(dtype, copy=False)
-
     def broken(self, *, digests: bool = False) -> list[int]:
         """Returns the shards a file of which is absent, of another size or, if asked, digest."""
         shards = enumerate(self.manifest.shards)
@@ -136,22 +132,40 @@ class Store:
     def _mapped(self, name: Any) -> list[NDArray]:
         count = len(self.manifest.shards)
         paths = [self.path / name(j) for j in range(count)]
-        return [np.asarray(np.load(p, mmap_mode="r", allow_pickle=False)) for p in paths]
+        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
 
     def _take(self, key: Any, parts: list[NDArray]) -> NDArray:
         N, size = len(self), self.manifest.recipe.rows_per_shard
         if isinstance(key, slice):
             start, stop, step = key.indices(N)
             if step == 1:
-                return _between(start, max(start, stop), parts, size)
+                return self._between(start, max(start, stop), parts, size)
             key = np.arange(start, stop, step)
         numbers = _row_numbers(key, N)
         shards = numbers // size
         out = np.empty((len(numbers), *parts[0].shape[1:]), np.result_type(*parts))
-        for j in np.unique(shards):
+        places = np.unique(shards)
+        self._give_back([parts[j] for j in places])
+        for j in places:
             here = np.flatnonzero(shards == j)
             out[here] = parts[j][numbers[here] - j * size]
         return out
+
+    def _between(self, start: int, stop: int, parts: list[NDArray], size: int) -> NDArray:
+        """Returns neighbouring rows: a view if they are of one shard."""
+        first, last = start // size, max(start, stop - 1) // size
+        if first >= len(parts):  # an empty slice at the end
+            return np.asarray(parts[-1][:0])
+        within = range(first, last + 1)
+        cuts = [parts[j][max(start - j * size, 0) : max(stop - j * size, 0)] for j in within]
+        self._give_back([parts[j] for j in within])
+        return np.asarray(cuts[0]) if len(cuts) == 1 else np.concatenate(cuts)
+
+    def _give_back(self, parts: list[NDArray]) -> None:
+        """Lets the system take the pages of the last read, and remembers what this one reads."""
+        read, self._read = self._read, [part._mmap for part in parts if len(part)]
+        for pages in read:
+            pages.madvise(mmap.MADV_DONTNEED)
 
 
 def is_whole(folder: Path, number: int, shard: Shard, *, digests: bool) -> bool:
@@ -163,17 +177,6 @@ def is_whole(folder: Path, number: int, shard: Shard, *, digests: bool) -> bool:
         return not digests or tuple(map(sha256, paths)) == (shard.rows_sha256, shard.ids_sha256)
     except OSError:
         return False
-
-
-def _between(start: int, stop: int, parts: list[NDArray], size: int) -> NDArray:
-    """Returns neighbouring rows: a view if they are of one shard."""
-    first, last = start // size, max(start, stop - 1) // size
-    if first >= len(parts):  # an empty slice at the end
-        return parts[-1][:0]
-    cuts = [
-        parts[j][max(start - j * size, 0) : max(stop - j * size, 0)] for j in range(first, last + 1)
-    ]
-    return cuts[0] if len(cuts) == 1 else np.concatenate(cuts)
 
 
 def _row_numbers(key: Any, N: int) -> NDArray[np.intp]:

@@ -24,9 +24,6 @@ from skmm.gradients import GradientSketch, sketched_gradients
 from skmm.gradients.invariance import differences
 from skmm.gradients.tokens import TokenBatches
 
-# What peft asks of the newest transformers goes by a name of before.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
 M, CLASSES, WORDS = 24, 3, 40
 LENGTHS = [5, 3, 9, 2, 7, 4, 6]
 

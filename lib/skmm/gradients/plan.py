@@ -122,11 +122,17 @@ def _formed_gradients(
         return {}
     into = FormedGradients(shapes, dtype=outputs.dtype, device=outputs.device).start(2)
     deltas = residuals_at(calls, outputs, residual, keep=False)
+    wrong: set[str] = set()
     for call, delta in zip(calls, deltas, strict=True):
         # The batch must come first at this layer too, or there is no closed form to check.
-        if delta is not None and call.covers(2) and len(delta) == 2:
-            add_gradients(call.layer, layers[call.layer], call.x, delta, into)
-    return into.blocks
+        if delta is None or not call.covers(2) or len(delta) != 2:
+            continue
+        held = layers[call.layer]
+        try:
+            add_gradients(call.layer, held, call.x, delta, into)
+        except Exception:  # whatever a layer raises that is not what its parameters look like
+            wrong |= set(held.values())
+    return {name: block for name, block in into.blocks.items() if name not in wrong}
 
 
 def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: Tensor) -> None:

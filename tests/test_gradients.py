@@ -88,6 +88,31 @@ class Bent(OtherNorm):
         return torch.tanh(super().forward(hidden_states) + self.bias)
 
 
+class ChannelNorm(OtherNorm):
+    """Scales channels of an image, not the last axis."""
+
+    def forward(self, x):
+        return self.weight[:, None, None] * F.normalize(x, dim=1)
+
+
+class Table(nn.Module):
+    """Has a matrix as a transposed linear layer has, but looks words up in it."""
+
+    def __init__(self, words, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(words, width))
+
+    def forward(self, x):
+        return F.embedding(x, self.weight)
+
+
+class Pair(OtherNorm):
+    """Returns what it got too."""
+
+    def forward(self, x):
+        return super().forward(x), x
+
+
 class Transposed(nn.Module):
     """A linear layer with its weight as inputs by outputs, as GPT-2 has it."""
 
@@ -206,6 +231,12 @@ MODELS = {
     "rms norm of another package": (lambda: tokens(nn.Linear(8, 8), OtherNorm(8)), TOKENS),
     "rms norm around 1": (lambda: tokens(nn.Linear(8, 8), OtherNorm(8, base=1.0)), TOKENS),
     "norm that looks like a scale": (lambda: tokens(nn.Linear(8, 8), Bent(8)), TOKENS),
+    "norm of channels": (lambda: image(nn.Conv2d(4, 6, 1), ChannelNorm(6)), IMAGES),
+    "norm that returns a pair": (
+        lambda: Applied(lambda x, a, b: b(sum(a(x)).mean(1)), Pair(8), nn.Linear(8, CLASSES)),
+        TOKENS,
+    ),
+    "table": (lambda: tokens(Table(11, 6)), WORDS),
     "transposed linear": (lambda: tokens(Transposed(8, 40), nn.Tanh(), Transposed(40, 9)), TOKENS),
     "group norm": (lambda: image(nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6), nn.PReLU(6)), IMAGES),
     "conv 1d": (lambda: tokens(nn.Conv1d(3, 6, 3, padding=1), nn.Tanh()), TOKENS),
@@ -315,6 +346,9 @@ def test_autocast_stays_within_bfloat16(name):
 OTHER_WAYS = {
     "used outside the layer": (["layers.0.weight", "layers.1.weight"], []),
     "norm that looks like a scale": (["layers.0.1.weight", "layers.0.1.bias"], []),
+    "norm of channels": (["1.weight"], []),
+    "norm that returns a pair": (["layers.0.weight"], []),
+    "table": (["layers.0.0.weight"], []),
     "group norm": (["1.weight", "1.bias", "2.weight"], []),
     "routed": ([], ["layers.0.weight", "layers.0.bias"]),
     "sorted inside": ([f"layers.{k}.{w}" for k in (0, 1) for w in ("weight", "bias")], []),

@@ -24,9 +24,6 @@ from skmm.gradients import GradientSketch, sketched_gradients
 from skmm.gradients.invariance import differences
 from skmm.gradients.tokens import TokenBatches
 
-# What peft asks of the newest transformers goes by a name of before.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
 M, CLASSES, WORDS = 24, 3, 40
 LENGTHS = [5, 3, 9, 2, 7, 4, 6]
 
@@ -158,8 +155,10 @@ SAME = {"bert": 1e-12, "classifier": 1e-12, "gpt2": 1e-12, "llama": 1e-6}
 def test_rows_do_not_depend_on_how_texts_are_batched(kind, texts):
     """Batch sizes, padding on either side, more of it, the order, the way of attention."""
     model = built(kind)
+    cached = getattr(model.config, "use_cache", None)
     sketch = everything(model)
     rows = rows_of(model, texts, sketch, kind)
+    assert getattr(model.config, "use_cache", None) == cached
     own = dict(positions=kind != "llama")  # of absolute positions a text's first must be 0
     others = {
         "alone": rows_of(model, texts, sketch, kind, tokens=9),
@@ -308,6 +307,17 @@ def test_adapters_are_chosen_by_name(adapted, texts):
                 p.normal_()
     rows = rows_of(adapted, texts, sketch, "llama")
     assert relative(rows, slow_rows(adapted, texts, "causal-lm", sketch)) < 1e-6
+
+
+def test_adapters_finer_than_their_model_need_no_loop(texts):
+    """Adapters in single precision on weights in bfloat16, whose rounding their gradients have."""
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    model = get_peft_model(built("llama").bfloat16(), config)
+    assert {p.dtype for name, p in model.named_parameters() if "lora" in name} == {torch.float32}
+    sketch = GradientSketch.draw(model, M, parameters=["*.lora_?.*"], rng=1)
+    rows = rows_of(model, texts, sketch, "llama")
+    truth = slow_rows(model.double(), texts, "causal-lm", sketch)
+    assert 0 < relative(rows, truth) < 20 * torch.finfo(torch.bfloat16).eps
 
 
 @pytest.mark.parametrize("kind", LOSS)

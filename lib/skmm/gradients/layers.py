@@ -73,10 +73,10 @@ class Recorder:
             handle.remove()
 
     def _record(
-        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
-    ) -> Tensor:
-        if output.requires_grad:
-            x = args[0] if args else next(iter(kwargs.values()))
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        if isinstance(x, Tensor) and isinstance(output, Tensor) and output.requires_grad:
             if isinstance(layer, nn.Embedding) and x.ndim > 1 and len(x) == 1 < self.B:
                 x, output = (t.expand(self.B, *t.shape[1:]) for t in (x, output))
             self.calls.append(Call(layer, x.detach(), get_gradient_edge(output)))

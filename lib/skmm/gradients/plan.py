@@ -66,7 +66,8 @@ def make_plan(
     outputs = objective(model, x)
     if not outputs.requires_grad:
         raise ValueError(f"model's outputs do not depend on parameters {list(shapes)}")
-    if not _agree(objective(model, x), outputs):
+    dtype = _coarsest(model, outputs)
+    if not _Judge(dtype).agree(objective(model, x), outputs):
         raise ValueError(
             "model's outputs must be the same again for the same inputs in eval mode, got others: "
             "use nn.Dropout, or F.dropout(..., training=self.training), and no random numbers else"
@@ -78,7 +79,7 @@ def make_plan(
     residual = spread.view(2, C)
     truth = looped_gradients(model, objective, list(shapes), x, residual)
 
-    total = torch.stack([_norm(g) for g in truth.values()]).norm()
+    judge = _Judge(dtype, float(torch.stack([_norm(g) for g in truth.values()]).norm()))
 
     layers = closed_form_layers(model, shapes)
     there = _formed_gradients(model, objective, layers, shapes, x, residual)
@@ -87,8 +88,7 @@ def make_plan(
     closed = {
         name
         for name in there.keys() & back.keys()
-        if _agree(there[name], truth[name], total)
-        and _agree(back[name].flip(0), truth[name], total)
+        if judge.agree(there[name], truth[name]) and judge.agree(back[name].flip(0), truth[name])
     }
     # A layer's parameters share its calls, but not their fate: weights may be tied, biases not.
     kept = {
@@ -96,7 +96,7 @@ def make_plan(
         for layer, held in layers.items()
     }
     rest = [name for name in shapes if name not in closed]
-    vmapped = _vmappable(model, objective, rest, x, residual, truth, total)
+    vmapped = _vmappable(model, objective, rest, x, residual, truth, judge)
     looped = [name for name in rest if name not in vmapped]
     if looped:
         warnings.warn(
@@ -122,11 +122,17 @@ def _formed_gradients(
         return {}
     into = FormedGradients(shapes, dtype=outputs.dtype, device=outputs.device).start(2)
     deltas = residuals_at(calls, outputs, residual, keep=False)
+    wrong: set[str] = set()
     for call, delta in zip(calls, deltas, strict=True):
         # The batch must come first at this layer too, or there is no closed form to check.
-        if delta is not None and call.covers(2) and len(delta) == 2:
-            add_gradients(call.layer, layers[call.layer], call.x, delta, into)
-    return into.blocks
+        if delta is None or not call.covers(2) or len(delta) != 2:
+            continue
+        held = layers[call.layer]
+        try:
+            add_gradients(call.layer, held, call.x, delta, into)
+        except Exception:  # whatever a layer raises that is not what its parameters look like
+            wrong |= set(held.values())
+    return {name: block for name, block in into.blocks.items() if name not in wrong}
 
 
 def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: Tensor) -> None:
@@ -141,14 +147,31 @@ def _warn_of_unused(model: nn.Module, shapes: dict[str, tuple[int, ...]], output
         )
 
 
-def _agree(gradients: Tensor, truth: Tensor, total: Tensor | float = 0.0) -> bool:
-    """Whether two ways agree, relative to the truth, or to rounding of ``total``."""
-    if not truth.isfinite().all():
-        return True  # nothing to compare with; the rows will be refused, and the sample named
-    tolerance = _tolerance(truth.dtype, truth.device.type)
-    error = _norm(gradients - truth)
-    rounding = _FEW * torch.finfo(truth.dtype).eps * total
-    return bool(error <= tolerance * _norm(truth)) or bool(error <= rounding)
+@dataclass(frozen=True)
+class _Judge:
+    """Whether two ways agree.
+
+    Attributes:
+        dtype: The precision in which they were computed.
+        total: Norm of all gradients, whose rounding no difference is below.
+    """
+
+    dtype: torch.dtype
+    total: float = 0.0
+
+    def agree(self, gradients: Tensor, truth: Tensor) -> bool:
+        """Whether the difference is small beside the truth, or is rounding of all gradients."""
+        if not truth.isfinite().all():
+            return True  # nothing to compare with; the rows will be refused, and the sample named
+        tolerance = _tolerance(self.dtype, truth.device.type) * _norm(truth)
+        rounding = _FEW * torch.finfo(self.dtype).eps * self.total
+        return bool(_norm(gradients - truth) <= max(tolerance, tolerance.new_tensor(rounding)))
+
+
+def _coarsest(model: nn.Module, outputs: Tensor) -> torch.dtype:
+    """Returns the least precise type that the model computes in: adapters may be finer than it."""
+    used = {p.dtype for p in model.parameters() if p.is_floating_point()} | {outputs.dtype}
+    return max(used, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 def _norm(gradients: Tensor) -> Tensor:
@@ -170,7 +193,7 @@ def _vmappable(
     x: Any,
     residual: Tensor,
     truth: dict[str, Tensor],
-    total: Tensor,
+    judge: _Judge,
 ) -> list[str]:
     if not names:
         return []
@@ -178,4 +201,4 @@ def _vmappable(
         gradients = vmapped_gradients(model, objective, names, x, residual)
     except RuntimeError:
         return []
-    return [name for name in names if _agree(gradients[name], truth[name], total)]
+    return [name for name in names if judge.agree(gradients[name], truth[name])]

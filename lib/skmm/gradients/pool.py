@@ -53,7 +53,8 @@ def sketched_gradients(
     .. math:: \tilde g_i = \nabla_\theta\,\ell\bigl(f(x_i;\theta), y_i\bigr)\,\Gamma
 
     The model runs on the device it is on, in eval mode: batch normalisation is frozen, dropout off.
-    It is given back as it was, its modes and flags too. What a sample costs beside its forward pass
+    It is given back as it was, its modes and flags too. (Models of `transformers` checkpoint their
+    activations in training mode only, so not here.) What a sample costs beside its forward pass
     and the backward pass to the first chosen layer, with ``P`` positions (1 for vectors):
 
     =======================  =============================================  ====================

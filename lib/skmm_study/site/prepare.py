@@ -20,7 +20,7 @@ from skmm_study.site.reference import write_reference
 
 _EVIDENCE = re.compile(r"^```\{evidence\} ([\w-]+)\n```$", re.MULTILINE)
 _GUIDES = re.compile(r"^```\{guides\}\n```$", re.MULTILINE)
-GUIDES = ("shell", "scikit-learn", "pytorch", "rounds", "reading-the-study")
+GUIDES = ("shell", "scikit-learn", "pytorch", "language-models", "rounds", "reading-the-study")
 """Guides in the order in which they are listed; others follow by name."""
 
 _OTHER = ("*.py", "*.txt", "*.md", "__pycache__")

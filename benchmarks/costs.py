@@ -21,10 +21,12 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from skmm.gradients import sketched_gradients
 from skmm.gradients.tensorsketch import TensorSketch
 from skmm.gradients.twosided import TwoSidedProjection
+from skmm.selection.select import select
 from skmm.sketching import SparseSignSketch
 from skmm.spectrum import Spectrum
 from skmm_scale.costs import (
@@ -79,6 +81,36 @@ def gradients_in_r(m: int = 512, B: int = 64) -> list[tuple[Row, Stage]]:
     return runs
 
 
+def counted(m: int = 512, T: int = 32) -> list[Row]:
+    """Operations of a model of a hundred million parameters, by a counter and by the model."""
+    config = transformers.LlamaConfig(
+        vocab_size=16_000,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=11,
+        num_attention_heads=12,
+        num_key_value_heads=4,
+        attn_implementation="eager",
+    )
+    model, table = transformers.LlamaForCausalLM(config), []
+    batches = [{"input_ids": x} for x in torch.randint(0, 16_000, (2, T)).split(1)]
+    options = {"m": m, "parameters": ["model.layers.10.*"], "loss": "causal-lm", "rng": 0}
+    totals = []
+    # The plan is made once: what the second batch adds is what a sample costs.
+    for some in (batches, batches[:1]):
+        with FlopCounterMode(display=False) as counter:
+            sketched_gradients(model, some, **options)
+        totals.append(counter.get_total_flops())
+    one = GradientCost(Architecture.of(config.to_dict()), T, m)
+    for name, operations in (
+        ("counted", totals[0] - totals[1]),
+        ("forecast", one.flops + one.products),
+    ):
+        row = {"part": f"operations, {name}", "over": "parameters", "size": one.model.parameters}
+        table.append(row | {"operations": int(operations)})
+    return table
+
+
 def gradients_in_T(m: int = 512) -> list[tuple[Row, Stage]]:
     """Two blocks of width 256, samples of 4 to 4,096 tokens, one a batch."""
     config = transformers.LlamaConfig(
@@ -124,6 +156,20 @@ def spectrum_in_N(m: int = 128) -> list[tuple[Row, Stage]]:
         seconds = least(partial(took, partial(Spectrum.of, rows)))
         stage = selection_stages(N, 1, m)[1]
         runs.append(({"part": "spectrum", "over": "N", "size": N, "seconds": seconds}, stage))
+    return runs
+
+
+def selection_in_N(m: int = 64) -> list[tuple[Row, Stage]]:
+    """Choosing a twentieth of 500 to 10,000 rows by the default, its stages together."""
+    runs = []
+    for N in (500, 2000, 5000, 10_000):
+        rng = np.random.default_rng(0)
+        rows = rng.standard_normal((N, m)) * np.exp(-np.arange(m) / 30)
+        work = partial(select, rows, N // 20, rng=0)
+        seconds = least(partial(took, work), 1 if N > 5000 else 2)
+        stages = selection_stages(N, N // 20, m)
+        stage = Stage("selection", sum(s.flops for s in stages), sum(s.bytes for s in stages), 0.0)
+        runs.append(({"part": "selection", "over": "N", "size": N, "seconds": seconds}, stage))
     return runs
 
 
@@ -178,15 +224,17 @@ def variances(m: int = 256, side: int = 300, draws: int = 1000) -> list[Row]:
 
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
+    "counted": counted,
     "r": lambda: with_forecasts(gradients_in_r()),
     "T": lambda: with_forecasts(gradients_in_T()),
     "N": lambda: with_forecasts(gradients_in_N()),
     "spectrum": lambda: with_forecasts(spectrum_in_N()),
+    "selection": lambda: with_forecasts(selection_in_N()),
     "sparse": sparse_signs,
     "variance": variances,
 }
 COLUMNS = ["part", "over", "size", "seconds", "forecast", "error", "exponent"]
-COLUMNS += ["share of a copy", "deviation", "stated"]
+COLUMNS += ["operations", "share of a copy", "deviation", "stated"]
 
 
 def main() -> None:

@@ -193,6 +193,17 @@ def test_command_names_what_has_no_meaning(words, told, capsys):
     assert told in capsys.readouterr().err
 
 
+def test_large_pools_are_compared_within_cells():
+    """In proportion to the rows that are looked at, not to their square, and in the same memory."""
+    by_name = [{s.name: s for s in selection_stages(N, 3000, 64)} for N in (10**5, 10**6)]
+    (one, other), ten = by_name, pytest.approx(10, rel=0.1)
+    assert other["spectrum"].flops / one["spectrum"].flops == ten
+    assert 9 * 0.5 <= other["coverage"].flops / one["coverage"].flops <= 10
+    assert other["coverage"].memory == one["coverage"].memory
+    small = [{s.name: s for s in selection_stages(N, 30, 64)} for N in (1000, 10_000)]
+    assert small[1]["coverage"].flops == 100 * small[0]["coverage"].flops
+
+
 def test_rates_of_a_machine_are_found():
     """Times that follow the model give its rates back, and no error."""
     truth = Rates(flops=2e10, bytes=3e9, start=0.01)

@@ -86,7 +86,7 @@ def test_the_pretended_accelerator_refuses_a_mixture(accelerator):
 
 
 @pytest.mark.parametrize("labels", LABEL_RULES)
-@pytest.mark.parametrize("sketch", ["tensor", *SKETCHES])
+@pytest.mark.parametrize("sketch", ["tensor", "two-sided", *SKETCHES])
 def test_gradients_are_sketched_where_the_model_is(accelerator, sketch, labels):
     model = Net().to(accelerator).eval()
     batches = [(torch.ones(k, 3, 8, 8), torch.arange(k) % 5) for k in (4, 4, 2)]

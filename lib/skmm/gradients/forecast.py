@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Self
 
 import torch
@@ -41,8 +41,8 @@ class Forecast:
     def of(cls, batches: object, device: torch.device) -> Self:
         """Counts the batches, where these have a length."""
         try:
-            return cls(len(batches), device)  # type: ignore[arg-type]
-        except TypeError:  # an iterable without one
+            return cls(len(batches) if isinstance(batches, Sized) else None, device)
+        except TypeError:  # a loader of an iterable that has no length
             return cls(None, device)
 
     def done(self, row_bytes: int) -> str | None:

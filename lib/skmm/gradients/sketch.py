@@ -139,10 +139,12 @@ class GradientSketch:
         """Returns what turns a batch's contributions into rows, in this precision and place."""
         if isinstance(self.maps, Sketch):
             return FormedGradients(self.shapes, self.maps, dtype=dtype, device=device)
-        kind = FactoredGradients
-        if isinstance(next(iter(self.maps.values())), TwoSidedProjection):
-            kind = ProjectedGradients
-        return kind(self.maps, dtype=dtype, device=device)
+        maps: dict[str, TensorSketch | TwoSidedProjection] = {**self.maps}
+        folded = {name: block for name, block in maps.items() if isinstance(block, TensorSketch)}
+        if folded:
+            return FactoredGradients(folded, dtype=dtype, device=device)
+        sides = {k: block for k, block in maps.items() if isinstance(block, TwoSidedProjection)}
+        return ProjectedGradients(sides, dtype=dtype, device=device)
 
     def check_model(self, model: nn.Module) -> None:
         """Raises ``ValueError`` if ``model`` lacks these parameters or has them in other shapes."""

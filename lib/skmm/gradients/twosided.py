@@ -75,7 +75,7 @@ class TwoSidedProjection:
 
     def matrix(self) -> NDArray[np.float64]:
         r"""Returns :math:`\Gamma`, shape ``[r, m]``: for small parameters only."""
-        return np.kron(self.left, self.right)
+        return np.asarray(np.kron(self.left, self.right), dtype=np.float64)
 
 
 class ProjectedGradients(Collector):

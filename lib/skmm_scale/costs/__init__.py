@@ -2,7 +2,7 @@
 
 from skmm_scale.costs.architecture import PRESETS, Architecture
 from skmm_scale.costs.estimate import Costs, Rates, cost
-from skmm_scale.costs.gradients import GradientCost, Target
+from skmm_scale.costs.gradients import GradientCost, Target, sketch_cost
 from skmm_scale.costs.selection import Stage, selection_stages, stored_bytes
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Target",
     "cost",
     "selection_stages",
+    "sketch_cost",
     "stored_bytes",
 ]

@@ -26,6 +26,22 @@ _CHUNK = 1 << 23
 """Logits that are made at a time."""
 
 
+def sketch_cost(d: int, e: int, P: int, m: int) -> tuple[float, float]:
+    r"""Counts what sketching a sum of ``P`` outer products ``[d, e]`` takes, in single precision.
+
+    A product that is formed takes ``2 P d e`` and its fold ``2 d e``. Otherwise each position is
+    folded, :math:`2(d + e)`, transformed twice, :math:`5 m \log_2 m`, multiplied and added,
+    ``4 m``.
+
+    Returns:
+        Operations, and bytes read and written.
+    """
+    if worth_forming(d, e, P, m):
+        return 2.0 * (P + 1) * d * e, float(_SINGLE) * (P * (d + e) + 3 * d * e)
+    position = 2.0 * (d + e) + 5.0 * m * math.log2(max(m, 2)) + 4.0 * m
+    return P * position, float(_SINGLE) * P * (3 * (d + e) + 10 * m)
+
+
 @dataclass(frozen=True)
 class Target:
     """Which parameters are differentiated.
@@ -148,29 +164,17 @@ class GradientCost:
 
     @property
     def sketch_flops(self) -> float:
-        r"""Operations of the sketch, a sample: products, folds and transforms.
-
-        A position of a matrix that is not formed is folded, :math:`2(d + e)`, transformed twice,
-        :math:`5 m \log_2 m`, multiplied and added, ``4 m``.
-        """
-        m, total = self.m, 0.0
-        for d, e in self._sketched():
-            if self._forms(d, e):
-                total += 2.0 * d * e
-            else:
-                total += self.T * (2.0 * (d + e) + 5.0 * m * math.log2(max(m, 2)) + 4.0 * m)
-        return self.target.blocks * total + self.products
+        """Operations of the sketch, a sample."""
+        return self.target.blocks * sum(
+            sketch_cost(d, e, self.T, self.m)[0] for d, e in self._sketched()
+        )
 
     @property
     def sketch_bytes(self) -> float:
-        """Bytes that the sketch reads and writes, a sample, in single precision."""
-        total = 0.0
-        for d, e in self._sketched():
-            if self._forms(d, e):
-                total += self.T * (d + e) + 3 * d * e
-            else:
-                total += self.T * (3 * (d + e) + 10 * self.m)
-        return float(_SINGLE * self.target.blocks * total)
+        """Bytes that the sketch reads and writes, a sample."""
+        return self.target.blocks * sum(
+            sketch_cost(d, e, self.T, self.m)[1] for d, e in self._sketched()
+        )
 
     def _sketched(self) -> list[tuple[int, int]]:
         return list(self.target.parameters(self.model).values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import cache
 from typing import TypeVar
 
@@ -18,7 +18,8 @@ from threadpoolctl import ThreadpoolController
 _LARGE = 1 << 30
 """Multiplications from which on a product is shared among threads: tens of milliseconds on one."""
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _given: ContextVar[int | None] = ContextVar("_given", default=None)
 
@@ -74,9 +75,9 @@ def share(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[
             contexts = [copy_context() for _ in items]
         finally:
             _given.reset(alone)
+
+        def inside(context: Context, item: _Item) -> _Result:
+            return context.run(function, item)
+
         with ThreadPoolExecutor(given) as pool:
-            run = [
-                pool.submit(context.run, function, item)
-                for context, item in zip(contexts, items, strict=True)
-            ]
-            return [future.result() for future in run]
+            return list(pool.map(inside, contexts, items))

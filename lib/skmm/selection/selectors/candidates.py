@@ -75,8 +75,14 @@ class Candidates:
         n = len(start) - len(self.kept)
         if n * (len(self.measured.rows) - n) <= _PASS:
             return exchange(criterion, start, fixed=self.kept)
-        steps = {"shortlist": _SHORTLIST, "reach": _REACH, "tolerance": _REST / n}
-        return exchange(criterion, start, fixed=self.kept, **steps)
+        return exchange(
+            criterion,
+            start,
+            fixed=self.kept,
+            shortlist=_SHORTLIST,
+            reach=_REACH,
+            tolerance=_REST / n,
+        )
 
     def best_exchange(self, criterion: Criterion, n: int, rng: np.random.Generator) -> Exchange:
         """Descends from random subsets; returns the best end."""

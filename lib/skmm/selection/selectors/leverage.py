@@ -37,12 +37,12 @@ def _scores(pool: Pool, metric: str, weigh: Callable[[Floats], Floats]) -> Float
     sketched = min(pool.rows.shape) > _LARGE or pool.m == pool.rows.shape[1]
     rows = pool.sketched if sketched else pool.features
     if metric != "raw":  # a scale of all rows changes no score
-        rows = measured(rows, metric)
+        rows = measured(rows[:], metric)
     N, r = rows.shape
     if sketched and metric == "raw" and r < N:  # the certificate needs it, too
         energies, vectors = N * pool.spectrum.eigenvalues, pool.spectrum.eigenvectors
     else:
-        kernel = LinearKernel(rows)
+        kernel = LinearKernel(rows[:])
         energies, vectors = gram_eigen(kernel.moment() if r < N else kernel.gram())
     seen = int(np.count_nonzero(energies > _SEEN * energies[:1]))
     energies, vectors = energies[:seen], vectors[:, :seen]

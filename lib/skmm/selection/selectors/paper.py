@@ -71,7 +71,7 @@ def match_as_published(
 def _relax(
     pool: Pool, n: int, rng: np.random.Generator, *, slack: float, solver: str, steps: int
 ) -> RelaxedSelection:
-    rows, spectrum = pool.sketched.astype(np.float64, copy=False), pool.spectrum
+    rows, spectrum = pool.sketched[:].astype(np.float64, copy=False), pool.spectrum
     if solver == "recipe":
         return adam_clip_renormalise(rows, spectrum, n, rng=rng, slack=slack, steps=steps)
     return match_moments(moment_shares(rows, spectrum), n, rng=rng, slack=slack, solver=solver)

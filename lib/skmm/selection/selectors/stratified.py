@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skmm.criteria import FourthMoment
 from skmm.numerics.stored import StoredRows
+from skmm.numerics.streams import as_generator
 from skmm.numerics.threads import one_thread, share
 from skmm.rounding.exchange import exchange
 from skmm.selection.cells import budgets, cell_limit, cut
@@ -117,9 +118,8 @@ def cells_of(
     inside = [np.flatnonzero(np.isin(one, kept, assume_unique=True)) for one in members]
     sizes, held = (np.array([len(one) for one in of]) for of in (members, inside))
     shares, seeds = budgets(n, sizes, held), rng.integers(1 << 32, size=len(parts))
-    knobs = {"metric": metric, "criterion": criterion, "sigma": sigma, "weight": weight}
     return [
-        Cell(one, int(budget), at, seed=int(seed), **knobs)
+        Cell(one, int(budget), at, metric, criterion, sigma, weight, int(seed))
         for one, budget, at, seed in zip(members, shares, inside, seeds, strict=True)
     ]
 
@@ -138,7 +138,8 @@ def choose_in(rows: Rows, cell: Cell) -> tuple[NDArray[np.intp], float]:
         new, value = Balance.of(coordinates, cell.budget, **knobs).descend()
         return cell.members[new], value
     others = np.setdiff1d(np.arange(len(cell.members)), cell.kept)
-    start = np.random.default_rng(cell.seed).choice(others, cell.budget, replace=False)
+    rng = as_generator(cell.seed, "selection.cell")
+    start = rng.choice(others, cell.budget, replace=False)
     start = np.concatenate([cell.kept, start])
     end = exchange(FourthMoment(coordinates, len(start)), start, fixed=cell.kept)
     return cell.members[np.setdiff1d(end.indices, cell.kept)], end.value

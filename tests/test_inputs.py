@@ -16,8 +16,8 @@ from skmm.numerics.inputs import (
     check_rows,
     is_tensor,
     to_array,
-    to_range,
 )
+from skmm.numerics.range import to_range
 
 ROWS = np.arange(12).reshape(4, 3)
 

@@ -8,7 +8,7 @@ import pytest
 import skmm
 from prose import ROOT, asserted, complaints, namespace, numbers, parameters, passages, prints_alike
 from skmm.numerics.ties import TIE
-from skmm.selection.selectors import balance
+from skmm.selection.selectors import stratified
 from skmm_study.ledger.page import CLOSES, OPENS
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -76,7 +76,7 @@ README = {
     "2024": "year of the paper",
     "2407.06120": "the paper's number on arXiv",
     "3.11": "lowest version of Python",
-    "2": "minutes of an installation; a seed of the example; twice the budget in Limits",
+    "2": "minutes of an installation; a seed of the example",
     "3": "minutes of an installation",
     "86.2": "printed by the first example, held by test_docs.py",
     "11.5": "printed by the first example, held by test_docs.py",
@@ -90,6 +90,7 @@ README = {
     "1e-10": "gap of scores that rounding cannot make, and that counts as none",
     "10": "factor of the rule of the default's weight, a parameter of notebook 07",
     "11,585": "rows whose kernel fits into the 512 MB",
+    "300": "rows looked at for each sample, held by a test below",
 }
 """Printed number -> what it is: no measurement stands in the README's prose."""
 
@@ -113,7 +114,8 @@ def test_every_number_of_the_readme_is_generated_or_no_measurement():
 
 def test_limits_in_the_readme_are_those_of_the_library():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"{balance._MOST:,} rows" in text
+    assert f"{stratified.MOST:,} rows" in text
+    assert f"among {stratified.ROWS_PER_SAMPLE} rows for each sample" in text
     assert f"differ by about {TIE:.0e}" in text
     assert len(skmm.SELECTORS) == 31
     assert "thirty other methods" in text

@@ -196,16 +196,6 @@ def test_chance_is_the_mean_over_uniform_draws_of_the_rest(kind, rng):
     assert criterion.chance(np.zeros(0, int)) == 1.0
 
 
-def test_rounds_of_the_balance_look_at_those_kept(rng, monkeypatch):
-    """Of a large pool a part is looked at, and all that is labelled with it."""
-    monkeypatch.setattr("skmm.selection.selectors.balance._MOST", 60)
-    rows = rng.standard_normal((400, 40))
-    keep = rng.choice(400, 15, replace=False)
-    selection = select(rows, 12, rng=0, criterion="balanced", keep=keep)
-    assert "among 60 of 400 samples" in selection.settings
-    assert not np.isin(selection.indices, keep).any()
-
-
 @pytest.mark.parametrize("method", [name for name in METHODS if not SELECTORS[name].keeps])
 def test_methods_of_whole_subsets_refuse(method, features):
     match = f"keep must be left out with method '{method}'.*got 3.*max_herding.*skmm"

@@ -12,8 +12,6 @@ import torch
 
 from methods import METHODS
 from skmm import SELECTORS, SKETCHES, PoolView, Spectrum, certify, select
-from skmm.selection.selectors.balance import Balance, balance_candidates
-from skmm.selection.view import look_at
 
 N, R = 30, 6
 FIGURES = ("slack", "variance", "bias_share", "least_bias_share")
@@ -347,23 +345,3 @@ def test_seconds_include_the_sketch(monkeypatch, features):
 
     monkeypatch.setattr(SKETCHES["gaussian"], "draw", slow)
     assert select(features, 5, rng=0, m=3).seconds >= 0.2
-
-
-def test_a_large_pool_is_looked_at_in_part(rng, monkeypatch):
-    """The balance is struck among rows drawn at random, as many as are looked at, or twice n."""
-    features = rng.standard_normal((400, 40))
-    whole = select(features, 30, rng=0, criterion="balanced")
-    monkeypatch.setattr("skmm.selection.selectors.balance._MOST", 100)
-    part = select(features, 30, rng=0, criterion="balanced")
-    assert "among 100 of 400 samples" in part.settings
-    assert "among" not in whole.settings
-    np.testing.assert_array_equal(
-        part.indices, select(features, 30, rng=0, criterion="balanced").indices
-    )
-    assert "among 240 of 400" in select(features, 120, rng=0, criterion="balanced").settings
-    # What it chooses is the choice of a pool that holds nothing but the rows looked at.
-    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
-    pool, method_rng = look_at(features, None, "gaussian", 0)
-    seen = balance_candidates(pool, 30, method_rng)
-    among, _ = Balance.of(rows[seen], 30, sigma=1.0, weight=None).descend()
-    np.testing.assert_array_equal(np.sort(part.indices), seen[np.sort(among)])

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.eigen import rank_cutoff
 from skmm.numerics.inputs import check_integer, check_rows, check_vector
+from skmm.numerics.stored import StoredRows
 from skmm.numerics.threads import large_product, one_thread
 from skmm.numerics.ties import first_largest
 
@@ -97,19 +98,27 @@ class Spectrum:
     N: int
 
     @classmethod
-    def of(cls, rows: ArrayLike) -> Spectrum:
+    def of(cls, rows: ArrayLike | StoredRows) -> Spectrum:
         r"""Decomposes :math:`\Sigma = G^\top G/N` of ``rows`` ``[N, m]``; costs ``N m² + m³``.
 
         In double precision whatever the rows are in: squares have twice the range and the digits.
+        Rows out of core are read once, and summed over blocks that their width alone decides.
         """
-        rows = check_rows(rows, "rows")
+        if not isinstance(rows, StoredRows):
+            rows = check_rows(rows, "rows")
+        N, m = rows.shape
+        with one_thread(), large_product(N * m * m):
+            moment = _gram(rows) / N
+        return cls.of_moment(moment, N)
+
+    @classmethod
+    def of_moment(cls, moment: NDArray[np.float64], N: int) -> Spectrum:
+        r"""Decomposes a second moment :math:`\Sigma`, ``[m, m]``, of N rows; overwrites it."""
         with one_thread():
-            with large_product(rows.size * rows.shape[1]):
-                moment = _gram(rows) / len(rows)
             eigenvalues, eigenvectors = scipy.linalg.eigh(moment, driver="evd", overwrite_a=True)
         # Copies, for torch takes no negative strides.
         descending = np.maximum(eigenvalues[::-1].copy(), 0.0)
-        spectrum = cls(descending, eigenvectors[:, ::-1].copy(), len(rows))
+        spectrum = cls(descending, eigenvectors[:, ::-1].copy(), N)
         for start, stop in spectrum._eigenspaces():
             if stop - start > 1:
                 basis = spectrum.eigenvectors[:, start:stop]
@@ -190,9 +199,10 @@ class Spectrum:
         return rows @ (self.eigenvectors[:, :k] / np.sqrt(self.eigenvalues[:k]))
 
 
-def _gram(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+def _gram(rows: NDArray[np.floating] | StoredRows) -> NDArray[np.float64]:
     r"""Returns :math:`G^\top G` in double precision; rows in single are converted by blocks."""
-    if rows.dtype == np.float64 or rows.size <= _BLOCK:
+    held = isinstance(rows, np.ndarray)
+    if held and (rows.dtype == np.float64 or rows.size <= _BLOCK):
         double = rows.astype(np.float64, copy=False)
         return double.T @ double
     step = max(1, _BLOCK // rows.shape[1])

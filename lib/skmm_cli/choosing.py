@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import skmm
+from skmm.selection.cells import apportion
 from skmm_cli.errors import CommandError
 from skmm_cli.knobs import of_part
 
@@ -98,21 +99,6 @@ class Chosen:
     settings: str
     seconds: float
     view: skmm.PoolView
-
-
-def apportion(n: int, sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    r"""Shares ``n`` among groups in proportion to their sizes, by the largest remainder.
-
-    Of equal remainders the first group's counts. No group gets more than its size.
-
-    Args:
-        n: What is shared, at most the sum of the sizes.
-        sizes: Shape ``[g]``.
-    """
-    shares, remainders = np.divmod(n * sizes.astype(np.int64), int(sizes.sum()))
-    first = np.argsort(-remainders, kind="stable")
-    shares[first[: n - int(shares.sum())]] += 1
-    return shares.astype(np.intp)
 
 
 def choose(task: Task, n: int, recipe: Recipe) -> Chosen:

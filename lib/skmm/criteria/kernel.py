@@ -167,6 +167,10 @@ class KernelDiscrepancy(Criterion):
             return
         moved = np.concatenate([entering, leaving])
         signs = np.repeat([1.0 / self._n, -1.0 / self._n], [len(entering), len(leaving)])
+        self._shift(moved, signs)
+
+    def _shift(self, moved: Indices, signs: Floats) -> None:
+        """Adds to the mean over the subset what rows that moved are to all others."""
         for block in blocks(len(self._rows), len(moved)):
             self._push[block] += signs @ self._kernel(moved, block)
 

@@ -23,6 +23,8 @@ class SecondMoment(KernelDiscrepancy):
         rows: Sketched rows, shape ``[N, m]``.
         n: Budget.
         mean: Whether to match the first moment together with the second.
+        target: Second and first moment, ``[m, m]`` and ``[m]``, of the pool that ``rows`` are
+            candidates of; unless told, their own.
 
     Raises:
         ValueError: ``rows`` are not finite numbers ``[N, m]``, or ``n`` is outside ``1..N``.
@@ -40,11 +42,18 @@ class SecondMoment(KernelDiscrepancy):
         True
     """
 
-    def __init__(self, rows: Floats, n: int, *, mean: bool = False):
+    def __init__(
+        self,
+        rows: Floats,
+        n: int,
+        *,
+        mean: bool = False,
+        target: tuple[Floats, Floats] | None = None,
+    ):
         super().__init__(rows, n)
         rows = self._rows
-        self._moment = rows.T @ rows / len(rows)
-        self._mean = rows.mean(axis=0)
+        own = (rows.T @ rows / len(rows), rows.mean(axis=0)) if target is None else target
+        self._moment, self._mean = own
         norms = np.einsum("ij,ij->i", rows, rows)
         self._linear = 2.0 * float(norms.mean()) if mean else 0.0
         self._own = norms * (norms + self._linear)
@@ -62,6 +71,15 @@ class SecondMoment(KernelDiscrepancy):
         if self._linear:
             mean += self._linear * (self._rows @ chosen.mean(axis=0))
         return mean
+
+    def _shift(self, moved: Indices, signs: Floats) -> None:
+        rows = self._rows[moved]
+        if len(moved) <= rows.shape[1]:
+            super()._shift(moved, signs)
+            return
+        self._push += quadratic_forms(self._rows, (rows.T * signs) @ rows)
+        if self._linear:
+            self._push += self._linear * (self._rows @ (signs @ rows))
 
     def value(self) -> float:
         """See `Criterion.value`."""

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-_LARGEST_EXPONENT = 30
-"""Entries beyond 2 to this power, of either sign, are extreme."""
+from skmm.numerics.stored import StoredRows, is_stored, scan
 
 
 def is_tensor(rows: Any) -> bool:
@@ -139,7 +138,8 @@ def check_pool(rows: Any, name: str = "features") -> Any:
     r"""Returns per-sample rows ``[N, r]`` where and as they are stored: what a sketch can take.
 
     Sparse rows, of SciPy or torch, are returned as a SciPy ``csr_array``, a tensor on an
-    accelerator as that tensor, everything else as a C-contiguous array. ``float32`` stays; other
+    accelerator as that tensor, a memory map or a store as `StoredRows`, which are read by blocks,
+    everything else as a C-contiguous array. ``float32`` stays; other
     real types become ``float64`` (tensors of less than four bytes an entry ``float32``), so that
     squares of half-precision values cannot overflow. What fits is not copied, and nothing is
     written to.
@@ -156,6 +156,8 @@ def check_pool(rows: Any, name: str = "features") -> Any:
         rows = _stored(rows.detach(), name)
         if is_tensor(rows):
             return _check_finite_tensor(rows, name)
+    if is_stored(rows):
+        return _check_stored(rows, name)
     if not scipy.sparse.issparse(rows):
         try:
             rows = np.asarray(rows)
@@ -174,29 +176,9 @@ def to_array(pool: Any) -> NDArray[np.floating]:
     """Returns what `check_pool` returned as a C-contiguous array in main memory."""
     if is_tensor(pool):
         return pool.cpu().contiguous().numpy()
+    if isinstance(pool, StoredRows):
+        return pool.whole()
     return pool.toarray() if scipy.sparse.issparse(pool) else pool
-
-
-def to_range(pool: Any) -> Any:
-    """Returns what `check_pool` returned with a largest entry near 1 if that is extreme.
-
-    For methods to which the unit of the features does not matter: fourth powers must not overflow.
-    """
-    if is_tensor(pool):
-        low, high = (float(end) for end in pool.aminmax())
-    else:
-        entries = pool.data if scipy.sparse.issparse(pool) else pool
-        low, high = entries.min(initial=0.0), entries.max(initial=0.0)
-    exponent = int(np.frexp(max(high, -low))[1])
-    if abs(exponent) <= _LARGEST_EXPONENT or low == high == 0.0:
-        return pool
-    # A power of two: no digit is lost.
-    if is_tensor(pool):  # in two steps, for the whole power may be out of range
-        return pool * 2.0 ** (-exponent // 2) * 2.0 ** (-exponent - -exponent // 2)
-    if scipy.sparse.issparse(pool):
-        parts = np.ldexp(pool.data, -exponent), pool.indices, pool.indptr
-        return scipy.sparse.csr_array(parts, pool.shape)
-    return np.ldexp(pool, -exponent)
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -250,6 +232,21 @@ def _check_finite(array: NDArray[np.floating], name: str) -> NDArray[np.floating
         count = np.size(finite) - finite.sum()
         _refuse(array[row, column], row, column, count, name)
     return array
+
+
+def _check_stored(rows: Any, name: str) -> StoredRows:
+    """Returns rows out of core, read once to see whether all are finite."""
+    _check_shape(tuple(rows.shape), name)
+    _check_real(np.dtype(rows.dtype).kind in "fiub", rows.dtype, name)
+    rows = rows if isinstance(rows, StoredRows) else StoredRows(rows)
+    for part, block in scan(rows):
+        if np.isfinite(block.sum(axis=1, dtype=np.float64)).all():
+            continue
+        if not (finite := np.isfinite(block)).all():
+            row, column = np.argwhere(~finite)[0]
+            count = sum(int(np.size(b) - np.isfinite(b).sum()) for _, b in scan(rows))
+            _refuse(block[row, column], part.start + row, column, count, name)
+    return rows
 
 
 def _check_finite_sparse(rows: scipy.sparse.csr_array, name: str) -> scipy.sparse.csr_array:

@@ -3,6 +3,7 @@ r"""Exchange descent: from a subset to one that no swap of a sample improves."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ def exchange(
     max_swaps: int | None = None,
     shortlist: int = 128,
     tolerance: float = 1e-9,
+    reach: int | None = None,
 ) -> Exchange:
     r"""Swaps selected samples for better outsiders until no swap helps.
 
@@ -64,6 +66,9 @@ def exchange(
             price of ``shortlist²`` a swap.
         tolerance: A swap must lower the criterion by more than this times its scale, which is 1
             but where V-optimality lacks directions.
+        reach: Samples of each kind, best by themselves, among which swaps are tried when the
+            shortlist has nothing left; unless told, all. For pools where ``n (N - n)`` swaps take
+            minutes: the descent then ends where none of ``reach²`` swaps helps.
 
     Returns:
         The subset, the criterion's value there, and whether the descent came to its end.
@@ -99,7 +104,7 @@ def exchange(
         criterion.start(indices)
         movable = np.ones(len(criterion.inside), dtype=bool)
         movable[held] = False
-        swaps, gain = _descend(criterion, movable, limit, shortlist, tolerance)
+        swaps, gain = _descend(criterion, movable, limit, shortlist, tolerance, reach)
         value = float(criterion.value())
     converged = gain <= tolerance * criterion.scale()
     if not converged:
@@ -114,12 +119,14 @@ def _descend(
     limit: int,
     shortlist: int,
     tolerance: float,
+    reach: int | None,
 ) -> tuple[int, float]:
     """Returns the swaps made, and what the best swap left would gain."""
     swaps, gain = 0, 0.0
     while (criterion.inside & movable).any() and not criterion.inside.all():
         scale = criterion.scale()
-        for scores in (criterion.single_changes, lambda: _best_swaps(criterion, movable)):
+        last = partial(_best_swaps, criterion, movable, reach, TIE * scale)
+        for scores in (criterion.single_changes, last):
             leave, enter = scores()
             rows = _least_among(leave, criterion.inside & movable, shortlist, TIE * scale)
             rows = np.append(rows, _least_among(enter, ~criterion.inside, shortlist, TIE * scale))
@@ -164,10 +171,17 @@ def _descend_on(
 
 
 def _best_swaps(
-    criterion: Criterion, movable: NDArray[np.bool_]
+    criterion: Criterion, movable: NDArray[np.bool_], reach: int | None, tie: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the best change that each sample is part of, over all swaps of movable ones."""
+    """Returns the best change that each sample is part of, over all swaps of movable ones.
+
+    Or over those of the ``reach`` that are best to lose with as many that are best to gain.
+    """
     inside, outside = np.flatnonzero(criterion.inside & movable), np.flatnonzero(~criterion.inside)
+    if reach is not None:
+        leave, enter = criterion.single_changes()
+        inside = inside[least(leave[inside], reach, tie)]
+        outside = outside[least(enter[outside], reach, tie)]
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
     # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
     for i in range(0, len(inside), _TILE[0]):

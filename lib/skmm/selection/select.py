@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmm.numerics.inputs import check_budget, check_choice, check_integer
+from skmm.numerics.stored import scan
 from skmm.numerics.threads import one_thread
 from skmm.selection.certificate import Certificate, certify
 from skmm.selection.selectors import SELECTORS
@@ -121,7 +122,10 @@ def select(
     Args:
         features: :math:`G`, shape ``[N, r]``: features (linear probing) or per-sample gradients
             (finetuning); an array, tensor or sparse matrix of real numbers. Sparse rows and tensors
-            on an accelerator are sketched as and where they are.
+            on an accelerator are sketched as and where they are. A memory map, or any object that
+            has ``shape``, ``ndim``, ``dtype``, rows by slice and by an array of indices, and is no
+            array, stays where it is: ``method="skmm"`` reads it by blocks, in single precision if
+            it is of single or half, and the other methods read all of it into memory.
         n: Budget, in ``1..N``, or ``1..N - k`` beside ``k`` samples kept.
         method: One of `skmm.SELECTORS`.
         rng: Seed or generator; the same seed gives the same subset on any run, for any number of
@@ -214,7 +218,8 @@ def _check_budget(n: Any, pool: Pool) -> int:
 
 def _warn_of_one_row(pool: Pool) -> None:
     """Warns if a single row, corrupt or in another unit, leaves little for all others to match."""
-    energies = np.einsum("ij,ij->i", pool.sketched, pool.sketched, dtype=np.float64)
+    squares = (np.einsum("ij,ij->i", x, x, dtype=np.float64) for _, x in scan(pool.sketched))
+    energies = np.concatenate(list(squares))
     longest = int(energies.argmax())
     if pool.N > 2 and energies[longest] > _MOST * energies.sum():
         share = energies[longest] / energies.sum()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmm.numerics.inputs import check_choice, check_indices, check_integer, check_pool, to_range
+from skmm.numerics.inputs import check_choice, check_indices, check_integer, check_pool
+from skmm.numerics.range import to_range
+from skmm.numerics.stored import StoredRows
 from skmm.numerics.streams import as_generator
 from skmm.selection.selectors.base import Pool
 from skmm.sketching import SKETCHES
@@ -24,7 +26,8 @@ class PoolView:
     view compare with its own, whatever its ``rng`` has been used for since.
 
     Attributes:
-        rows: :math:`\tilde G`, shape ``[N, m]``.
+        rows: :math:`\tilde G`, shape ``[N, m]``; of a pool out of core as `StoredRows`, which are
+            read when indexed.
         spectrum: Eigenpairs of :math:`\tilde\Sigma`.
 
     Example:
@@ -36,7 +39,7 @@ class PoolView:
         ((300, 20), 20)
     """
 
-    rows: NDArray[np.floating]
+    rows: NDArray[np.floating] | StoredRows
     spectrum: Spectrum
 
     @classmethod

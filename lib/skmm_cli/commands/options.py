@@ -10,9 +10,10 @@ import numpy as np
 from cyclopts import Parameter
 
 from skmm import SELECTORS, SKETCHES
+from skmm.selection.selectors.stratified import is_large
 from skmm_cli.choosing import Recipe, Task
 from skmm_cli.errors import UsageError
-from skmm_cli.forecast import seconds
+from skmm_cli.forecast import megabytes, seconds
 from skmm_cli.knobs import of_part, parse_knobs, read_needs
 from skmm_cli.progress import Progress
 from skmm_cli.reading.pool import PoolFile, read_pool
@@ -167,4 +168,13 @@ def bring(pool: PoolFile, recipe: Recipe, besides: Besides) -> tuple[Task, Recip
 def forecast(task: Task, recipe: Recipe, n: int) -> float:
     """Returns about how many seconds a choice takes."""
     N, r = task.rows.shape
-    return seconds(recipe.method, N, r, min(r, recipe.m or 512), n)
+    criterion = recipe.knobs.get("criterion", "auto")
+    return seconds(recipe.method, N, r, min(r, recipe.m or 512), n, criterion)
+
+
+def forecast_memory(task: Task, recipe: Recipe, n: int) -> float | None:
+    """Returns about how many megabytes the default takes for a large pool; else ``None``."""
+    N, r = task.rows.shape
+    if recipe.method != "skmm" or task.groups is not None or not is_large(N):
+        return None
+    return megabytes(N, min(r, recipe.m or 512), n, recipe.knobs.get("criterion", "auto"))

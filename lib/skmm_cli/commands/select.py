@@ -25,6 +25,7 @@ from skmm_cli.commands.options import (
     Telling,
     bring,
     forecast,
+    forecast_memory,
 )
 from skmm_cli.errors import UsageError
 from skmm_cli.judging import Judge
@@ -78,7 +79,10 @@ def select(
     with outputs(output, report, force=force) as out:
         pool = reading.read(features, besides, recipe)
         task, recipe = bring(pool, recipe, besides)
-        with progress.step(f"choosing {n} of {task.N}", forecast(task, recipe, n)):
+        expected, memory = forecast(task, recipe, n), forecast_memory(task, recipe, n)
+        if memory is not None:
+            progress.say(f"choosing takes about {expected:.0f} s and {memory:.0f} MB of memory")
+        with progress.step(f"choosing {n} of {task.N}", expected):
             chosen = choose(task, n, recipe)
         columns = _columns(chosen, task, pool, weights=weights)
         if output is not None:

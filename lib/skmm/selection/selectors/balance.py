@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from skmm.criteria import Combination, Coverage, Criterion, FourthMoment
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.rounding.exchange import exchange
-from skmm.selection.selectors.base import Pool
 from skmm.selection.selectors.medoids import cover_greedily
 
-_EXPLOITATION = 10.0
+EXPLOITATION = 10.0
 """Weight of matching at n = N, chosen on Stanford Cars and BANKING77 by rows held out of the pool.
 There 3 costs 2 points on Stanford Cars at n = 2,000; 30 is level with 10, within a seed's noise."""
-
-_MOST = 11_585
-"""Rows that the balance is struck among: of so many, similarities are held in 512 MB. Of a larger
-pool that many are drawn at random; see `balance_candidates`."""
 
 _TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
@@ -74,7 +69,7 @@ class Balance:
         """Prepares the sum for unit rows ``[N, m]``, at the price of a descent on g."""
         kept = np.zeros(0, dtype=np.intp) if kept is None else kept
         N, count = len(rows), len(kept) + n
-        weight = _EXPLOITATION * count / N if weight is None else weight
+        weight = EXPLOITATION * count / N if weight is None else weight
         kernel = GaussianKernel(rows, sigma)
         # Before anything else asks for the kernel: one pass of products makes both.
         moment = FourthMoment.of(kernel, rows, count) if weight > 0.0 else None
@@ -92,19 +87,6 @@ class Balance:
         """Descends from greedy coverage; returns what is new and the sum of regrets with all."""
         end = exchange(self.criterion, self.start, fixed=self.kept, tolerance=_TOLERANCE)
         return np.setdiff1d(end.indices, self.kept), end.value - self.least
-
-
-def balance_candidates(pool: Pool, n: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
-    """Draws the rows of a large pool that are looked at, ascending; ``None`` if all of them are.
-
-    Both terms compare every row with every other, O(N² m): a million rows would take days. Twice
-    ``n`` at least are drawn, so that there remains something to choose. Those kept are among them.
-    """
-    size = max(_MOST, 2 * (len(pool.kept) + n))
-    if size >= pool.N:
-        return None
-    drawn = rng.choice(pool.others, size - len(pool.kept), replace=False)
-    return np.sort(np.concatenate([pool.kept, drawn]))
 
 
 def _per_gain(best: float, chance: float) -> float:

@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.numerics.inputs import to_array
+from skmm.numerics.stored import StoredRows, scan
 from skmm.numerics.threads import large_product
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
+
+_SKETCH = 1 << 30
+"""Bytes that the sketch of rows out of core may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +63,17 @@ class Pool:
         return to_array(self.rows)
 
     @cached_property
-    def sketched(self) -> NDArray[np.floating]:
-        r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``: sketched where and as the rows are."""
-        r = self.rows.shape[1]
+    def sketched(self) -> NDArray[np.floating] | StoredRows:
+        r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``: sketched where and as the rows are.
+
+        Rows out of core stay there, unless they are sketched: then the sketch is held.
+        """
+        r, stored = self.rows.shape[1], isinstance(self.rows, StoredRows)
         if self.m == r:
-            return self.features
+            return self.rows if stored else self.features
         drawn = SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)
+        if stored:
+            return _sketch_stored(drawn, self.rows, self.m)
         with large_product(self.N * r * self.m):
             return to_array(drawn(self.rows))
 
@@ -72,6 +81,26 @@ class Pool:
     def spectrum(self) -> Spectrum:
         r"""Spectrum of :math:`\tilde\Sigma`."""
         return Spectrum.of(self.sketched)
+
+
+def _sketch_stored(sketch: Any, rows: StoredRows, m: int) -> NDArray[np.floating]:
+    """Sketches rows out of core block by block; the sketch is held in memory.
+
+    Raises:
+        ValueError: it takes more than a gigabyte.
+    """
+    taken = len(rows) * m * rows.dtype.itemsize
+    if taken > _SKETCH:
+        raise ValueError(
+            f"m must be at most {_SKETCH // (len(rows) * rows.dtype.itemsize)} for {len(rows)} "
+            f"rows out of core, whose sketch is held in memory, got m={m}; sketch them to a store "
+            "once (skmm sketch) and select from that"
+        )
+    out = np.empty((len(rows), m), rows.dtype)
+    for part, block in scan(rows):
+        with large_product(block.size * m):
+            out[part] = sketch(block)
+    return out
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,7 @@ r"""Sketchy moment matching: sketch, spectrum, a criterion on moments, exchange 
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +20,15 @@ from skmm.criteria import (
 from skmm.matching.design import bound_v_optimality, v_optimality
 from skmm.matching.program import check_slack, moment_shares
 from skmm.numerics.inputs import check_choice, check_positive
-from skmm.numerics.ties import first_least
-from skmm.rounding.exchange import Exchange, exchange
+from skmm.numerics.stored import StoredRows, scan
 from skmm.rounding.sampling import round_to_top
-from skmm.selection.selectors.balance import Balance, balance_candidates
+from skmm.selection.selectors.balance import Balance
 from skmm.selection.selectors.base import Choice, Pool, selector
-from skmm.spectrum import Spectrum
+from skmm.selection.selectors.candidates import Candidates
+from skmm.selection.selectors.coordinates import METRICS, Measured, Metric, dimension
+from skmm.selection.selectors.stratified import cells_of, choose_in_cells, is_large, of_cells
 
 CRITERIA = ("auto", "balanced", "combined", "diagonal", "fourth", "full", "v-optimal")
-METRICS = ("raw", "row", "whitened")
-
-_SAMPLES_PER_DIRECTION = 3
-"""With fewer samples for each direction of the pool, not all can be covered well."""
 
 _COVERED = 64
 """Directions that ``combined`` covers at most: those beyond carry little each."""
@@ -40,9 +36,8 @@ _COVERED = 64
 _WHOLE = ("balanced", "combined", "fourth", "full")
 """Criteria of all directions, which a few long rows would dominate: they take unit rows."""
 
-_SMALL_POOL, _MOST_STARTS = 1 << 16, 32
-"""Descents from several random subsets, for pools so small (N n) that they take milliseconds and
-that a single descent, with few swaps to choose from, may end in a poor minimum."""
+_BY_CELLS = ("balanced", "fourth")
+"""Criteria that compare every row with every other: of large pools, within compact cells."""
 
 DESIGN_GAP = 1e-2
 """How close, relatively, the relaxed design that V-optimality starts from is to its optimum."""
@@ -77,8 +72,8 @@ def match(
       informative: the descent starts from the relaxed optimum, which also proves how far the
       subset is from the best (``lower_bound``);
     - ``balanced``: coverage of the pool by a Gaussian kernel, and the fourth moment, each in units
-      of what it can gain over a uniform draw; see `Balance`. At O(N² m), in 512 MB: of more than
-      11,585 rows so many are drawn at random, or 2 n, and the others are not looked at;
+      of what it can gain over a uniform draw; see `Balance`. At O(N² m), in 512 MB, up to
+      11,585 rows; beyond, see below;
     - ``full``: :math:`\|\tilde\Sigma_S - \tilde\Sigma\|_F`, the whole second moment;
     - ``fourth``: the whole fourth moment :math:`\mathbb E\,x^{\otimes 4}`, and through it the
       second: for pools of many small groups that share directions, at O(N² m);
@@ -91,6 +86,14 @@ def match(
       half noise (a share of the trace of at most :math:`k/n`); or :math:`k = \bar r`, if half of
       the sketch's directions carry next to nothing (:math:`2\bar r \le m`). Where every direction
       carries something V-optimality picks outliers.
+
+    A pool of more than 11,585 rows is cut into compact cells of 2,500 to 5,000 by k-means for
+    ``balanced`` and ``fourth``, each of which has its share of n and is matched by itself, O(N m)
+    in all; the value told is the mean over the cells. Of more than 300 rows for each sample, or
+    11,585, so many are drawn at random. The other criteria match the moments of the whole pool by
+    65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁸ swaps to try the
+    descent ends when none of the most promising lowers it by 0.01/n. Rows out of core are read a
+    few times by blocks, and those of a cell once.
 
     ``full``, ``fourth``, ``combined`` and ``diagonal`` start from a random subset; pools with
     ``N n`` below 32,768 from several, up to 32, of which the best end counts. Rows of zeros carry
@@ -123,7 +126,7 @@ def match(
         )
     if not isinstance(mean, bool | np.bool_):
         raise ValueError(f"mean must be True or False, got {mean!r}")
-    filled = np.flatnonzero(pool.sketched.any(axis=1))
+    filled = np.flatnonzero(np.concatenate([block.any(axis=1) for _, block in scan(pool.sketched)]))
     if len(filled) == 0:  # there is nothing to match
         return Choice(rng.choice(pool.others, n, replace=False))
     if len(filled) < pool.N:
@@ -131,22 +134,29 @@ def match(
         knobs |= {"sigma": sigma, "weight": weight}
         return _match_filled(pool, filled, n, rng=rng, **knobs)
     count = len(pool.kept) + n
-    k = _dimension(pool.spectrum, count)
+    k = dimension(pool.spectrum, count)
     if criterion == "auto":
         criterion = "v-optimal" if k else "balanced"
     if metric is None:
         metric = "row" if criterion in _WHOLE else "raw"
-    settings = f"criterion {criterion}, metric {metric}"
+    settings, measure = f"criterion {criterion}, metric {metric}", Metric(metric, pool.spectrum)
+    if criterion in _BY_CELLS and is_large(pool.N):
+        knobs = {"criterion": criterion, "sigma": sigma, "weight": weight, "kept": pool.kept}
+        cells = cells_of(pool.sketched, n, metric=measure, rng=rng, **knobs)
+        indices, value = choose_in_cells(pool.sketched, cells)
+        return Choice(indices, value, settings=settings + of_cells(cells, pool.N))
     if criterion == "balanced":
-        knobs = {"sigma": sigma, "weight": weight}
-        return _match_and_cover(pool, metric, n, rng=rng, settings=settings, **knobs)
-    measured = _Measured.of(pool, metric)
+        rows = Measured.of(pool.sketched, measure).rows
+        balance = Balance.of(rows, n, kept=pool.kept, sigma=sigma, weight=weight)
+        settings += f", weight of the fourth moment {balance.weight:.3g}"
+        return Choice(*balance.descend(), settings=settings)
+    candidates = Candidates.of(pool, n, measure, rng)
+    measured = candidates.measured
     if criterion == "v-optimal":
         whitened = measured.whitened(k if metric == "raw" and k else measured.few(count))
-        return _match_by_design(pool, whitened, n, rng=rng, settings=settings)
+        return _match_by_design(candidates, whitened, n, rng=rng, settings=settings)
     lowered = _criterion(criterion, measured, count, slack=slack, mean=mean)
-    best = _best_exchange(lowered, pool, n, rng)
-    return Choice(np.setdiff1d(best.indices, pool.kept), best.value, settings=settings)
+    return candidates.choice(candidates.best_exchange(lowered, n, rng), settings)
 
 
 def _match_filled(
@@ -157,13 +167,16 @@ def _match_filled(
     some = min(n, len(filled) - len(kept))
     if some == 0:
         return Choice(zeros[:n])
-    part = Pool(pool.sketched[filled], pool.m, pool.sketch, pool.rng, kept)
+    # Of a large pool no copy is made.
+    large = is_large(pool.N)
+    rows = StoredRows.over(pool.sketched).part(filled) if large else pool.sketched[filled]
+    part = Pool(rows, pool.m, pool.sketch, pool.rng, kept)
     chosen = match(part, some, rng=rng, **knobs)
     return replace(chosen, indices=np.concatenate([filled[chosen.indices], zeros[: n - some]]))
 
 
 def _match_by_design(
-    pool: Pool,
+    candidates: Candidates,
     whitened: NDArray[np.float64],
     n: int,
     *,
@@ -172,102 +185,27 @@ def _match_by_design(
 ) -> Choice:
     """Descends on V-optimality from the relaxed design, whose bound is the yardstick."""
     N, k = whitened.shape
-    count, others = len(pool.kept) + n, pool.others
+    count, others = len(candidates.kept) + n, candidates.others
     criterion = VOptimality(whitened, count)
     if count < k:  # equal directions, of which none comes first: no design spans them all
-        best = _best_exchange(criterion, pool, n, rng)
-        new = np.setdiff1d(best.indices, pool.kept)
-        return Choice(new, best.value, settings=settings)
+        return candidates.choice(candidates.best_exchange(criterion, n, rng), settings)
     design = bound_v_optimality(whitened, count, tolerance=DESIGN_GAP)
-    start = np.concatenate([pool.kept, others[round_to_top(design.s[others], n)]])
-    best = exchange(criterion, start, fixed=pool.kept)
+    start = np.concatenate([candidates.kept, others[round_to_top(design.s[others], n)]])
+    best = candidates.descend(criterion, start)
     chosen = np.zeros(N)
     chosen[best.indices] = 1.0 / count
-    new = np.setdiff1d(best.indices, pool.kept)
-    return Choice(new, v_optimality(whitened, chosen), design.lower_bound, settings)
+    best = replace(best, value=v_optimality(whitened, chosen))
+    return candidates.choice(best, settings, bound=design.lower_bound)
 
 
-def _match_and_cover(
-    pool: Pool, metric: str, n: int, *, rng: np.random.Generator, settings: str, **knobs: Any
-) -> Choice:
-    """Descends on the balance of coverage and the fourth moment, among the rows it looks at.
-
-    No others are copied to be measured: a large pool may be all that memory holds.
-    """
-    looked_at, kept = balance_candidates(pool, n, rng), pool.kept
-    if looked_at is not None:
-        settings += f", among {len(looked_at)} of {pool.N} samples"
-        kept = np.searchsorted(looked_at, kept)
-    measured = _Measured.of(pool, metric, looked_at)
-    balance = Balance.of(measured.rows, n, kept=kept, **knobs)
-    indices, regret = balance.descend()
-    settings += f", weight of the fourth moment {balance.weight:.3g}"
-    return Choice(indices if looked_at is None else looked_at[indices], regret, settings=settings)
-
-
-def _best_exchange(criterion: Criterion, pool: Pool, n: int, rng: np.random.Generator) -> Exchange:
-    number = max(1, min(_MOST_STARTS, _SMALL_POOL // (pool.N * n)))
-    starts = [rng.choice(pool.others, n, replace=False) for _ in range(number)]
-    ends = [exchange(criterion, np.append(pool.kept, s), fixed=pool.kept) for s in starts]
-    return ends[first_least(np.array([end.value for end in ends]))]
-
-
-def _dimension(spectrum: Spectrum, n: int) -> int:
-    r"""Returns the directions whose variance is all of the risk at ``n``; 0 if there are no such.
-
-    The risk is of the order :math:`\sigma^2 k/n` plus what :math:`\theta_*` has beyond the k
-    directions; with labels of which half is noise, as large a share as the tail has of the trace.
-    """
-    elbow, r_bar = spectrum.elbow, spectrum.intrinsic_dimension
-    if 0 < _SAMPLES_PER_DIRECTION * elbow <= n and spectrum.tail_share(elbow) <= elbow / n:
-        return elbow
-    if 2 * r_bar <= len(spectrum.eigenvalues) and _SAMPLES_PER_DIRECTION * r_bar <= n:
-        return r_bar
-    return 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """Sketched rows in a metric, in units that keep fourth powers in range: ``[N, m]``."""
-
-    rows: NDArray[np.float64]
-    known: Spectrum | None
-
-    @classmethod
-    def of(cls, pool: Pool, metric: str, part: NDArray[np.intp] | None = None) -> _Measured:
-        """Measures the rows ``part`` of a pool, or all; in the units of the whole pool."""
-        rows, spectrum = pool.sketched, pool.spectrum
-        rows = (rows if part is None else rows[part]).astype(np.float64, copy=False)
-        if metric == "raw":
-            eigenvalues = spectrum.eigenvalues / spectrum.trace
-            scaled = Spectrum(eigenvalues, spectrum.eigenvectors, spectrum.N)
-            return cls(rows / np.sqrt(spectrum.trace), scaled)
-        if metric == "whitened":
-            return cls(spectrum.whiten(rows, spectrum.leading()), None)
-        return cls(rows / np.linalg.norm(rows, axis=1, keepdims=True), None)
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        """Spectrum of the rows' second moment; not every criterion asks for it."""
-        return self.known or Spectrum.of(self.rows)
-
-    def few(self, n: int) -> int:
-        r"""Returns how many of the :math:`\bar r` leading directions ``n`` can cover."""
-        return min(self.spectrum.intrinsic_dimension, n // _SAMPLES_PER_DIRECTION)
-
-    def whitened(self, k: int) -> NDArray[np.float64]:
-        """Coordinates in those of the k leading directions."""
-        return self.spectrum.whiten(self.rows, self.spectrum.leading(max(1, k)))
-
-
-def _criterion(name: str, measured: _Measured, n: int, *, slack: float, mean: bool) -> Criterion:
+def _criterion(name: str, measured: Measured, n: int, *, slack: float, mean: bool) -> Criterion:
     if name == "diagonal":
         spectrum = measured.spectrum
         shares = moment_shares(measured.rows, spectrum, spectrum.leading())
         return DiagonalShortfall(shares, n, slack=slack)
     if name == "fourth":
         return FourthMoment(measured.rows, n)
-    moment = SecondMoment(measured.rows, n, mean=mean)
+    moment = SecondMoment(measured.rows, n, mean=mean, target=measured.target)
     if name == "full":
         return moment
     whitened = measured.whitened(min(measured.few(n), _COVERED))

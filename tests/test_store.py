@@ -430,6 +430,41 @@ def test_shell_selects_from_a_store_as_from_its_features(pool, names):
     assert Path("one.csv").read_text().startswith("index,id\n")
 
 
+def choose(line, words):
+    """Selects, and waits for leave before the subset gets its name."""
+
+    def halt(*_):
+        line.recv_bytes()
+
+    line.send_bytes(b".")
+    os.replace = halt
+    main(words)
+
+
+def test_selection_is_the_same_after_twenty_kills(pool, rng):
+    """At random moments, none after its end: no output appears, and the store is untouched."""
+    made(Path("s"), pool)
+    before = content(Path("s"))
+    words = ["select", "s", "-n", "12", "-o", "out.csv", "-q"]
+    begin = time.perf_counter()
+    done(*words[:5], "expected.csv", "-q")
+    elapsed = time.perf_counter() - begin
+    processes = multiprocessing.get_context("fork")
+    for _ in range(20):
+        line, other = processes.Pipe()
+        process = processes.Process(target=choose, args=(other, words))
+        process.start()
+        line.recv_bytes()
+        time.sleep(rng.uniform(0, elapsed))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert not Path("out.csv").exists()
+    done(*words)
+    assert content(Path("s")) == before
+    assert Path("out.csv").read_text() == Path("expected.csv").read_text()
+
+
 def test_shell_exports_and_sketches_a_store_further(pool, capsys):
     done("sketch", "pool.parquet", "--into", "s", "--dtype", "float16")
     done("export", "s", "-o", "s.parquet")

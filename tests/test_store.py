@@ -505,11 +505,14 @@ def test_forecast_holds(tmp_path, rng):
     from pathlib import Path
     from skmm_scale.sketching import FeatureSource, sketch_share
     from skmm_scale.sketching.forecast import foresee
+    from skmm_scale.store.building import Building
     rows = np.load(sys.argv[1], mmap_mode="r")
     source = FeatureSource(rows, m=64, rng=0)
     recipe = source.recipe(dtype="float32", rows_per_shard=4096)
-    told = foresee(source, recipe, range(len(recipe.layout)))
-    sketch_share(source, Path(sys.argv[2]), rows_per_shard=4096)
+    building = Building(Path(sys.argv[2]), recipe)
+    with building.begun() as made:
+        told = foresee(source, building, range(len(recipe.layout)))
+    sketch_share(source, building.path, rows_per_shard=4096)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps([told.memory, peak * (1 if sys.platform == "darwin" else 1024), told.space]))
     """

@@ -20,6 +20,9 @@ _PAIRS = ("facility_location", "kernel_herding", "kernel_thinning", "max_herding
 _BY_CANDIDATES = ("combined", "diagonal", "full", "v-optimal")
 """Criteria of the default that large pools are matched by through candidates."""
 
+_DOUBLE = 5_792
+"""Rows of which similarities are held in double precision."""
+
 _BASE, _SCAN = 90.0, 192.0
 """Megabytes of a process that has done nothing yet, and of a block of rows on its way to a sum."""
 
@@ -50,7 +53,8 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
     """Forecasts the peak memory of the default on a large pool that stays on disk.
 
     In cells: what the largest holds of similarities, on each thread at once. By candidates: their
-    rows in double precision, three times. Besides, a few numbers for each row of the pool.
+    rows in double precision, three times, and what they are to the subset where that is held; for
+    ``diagonal``, which holds none, it is too much. Besides, a few numbers for each row of the pool.
 
     Args:
         N: Pool size.
@@ -59,10 +63,13 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         criterion: As in `seconds`.
     """
     if criterion in _BY_CANDIDATES:
-        held = 24.0 * candidate_count(N, n) * m + 10.0 * N
+        rows = candidate_count(N, n)
+        kernel = n * rows if n * rows <= max(_DOUBLE**2, rows * m) else 0
+        held = 24.0 * rows * m + 8.0 * kernel + 10.0 * N
     else:
-        seen = rows_seen(N, n)
-        held = _threads() * 8.8 * largest_cell(seen) ** 2 + 200.0 * N
+        largest = largest_cell(rows_seen(N, n))
+        each = 8.8 if largest <= _DOUBLE else 4.4  # larger ones in single precision
+        held = _threads() * each * largest**2 + 200.0 * N
     return _BASE + max(held / 1e6, _SCAN)
 
 

@@ -131,7 +131,7 @@ def _announce(
     source: FeatureSource, building: Building, todo: list[int], what: str, progress: Progress
 ) -> float:
     """Says what will be made, and what it takes; returns the seconds that it will take."""
-    recipe, expected = building.recipe, foresee(source, building.recipe, todo)
+    recipe, expected = building.recipe, foresee(source, building, todo)
     how = f"sketched to {source.m}" if source.m < source.r else "as they are"
     progress.say(
         f"{source.N} samples with {source.r} features, {what}, {how}: "

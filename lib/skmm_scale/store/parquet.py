@@ -7,8 +7,8 @@ of Arrow, which every reader of Parquet knows.
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +34,12 @@ _BATCH_BYTES = 1 << 23
 
 
 def foresee_parquet(store: Store) -> tuple[float, int]:
-    """Writes some of a store to memory; returns seconds and bytes that all of it will take."""
+    """Writes some of a store to a draft; returns seconds and bytes that all of it will take."""
     m = store.shape[1]
-    some = min(len(store), max(1, _BATCH_BYTES // (m * store.dtype.itemsize)))
-    with io.BytesIO() as file:
+    some = min(len(store), max(1, _GROUP_BYTES // (m * store.dtype.itemsize)))
+    with tempfile.TemporaryFile() as file:
+        write_parquet(store, file, 1)  # brings the code to memory
+    with tempfile.TemporaryFile() as file:
         begin = time.perf_counter()
         write_parquet(store, file, some)
         elapsed, written = time.perf_counter() - begin, file.tell()

@@ -82,16 +82,9 @@ def test_one_row_a_class_is_refused(model, pool):
 def test_digest_is_of_names_kinds_shapes_and_bytes():
     """And of nothing else: not of where the numbers lie, nor of what was derived from a map."""
     x = torch.arange(6.0)
-    told = [
-        {"a": x},
-        {"b": x},
-        {"a": x.reshape(2, 3)},
-        {"a": x.double()},
-        {"a": x + 1},
-        [x],
-        [x, x],
-    ]
-    told += [{"a": x, "b": x}, {"a": {"b": x}}, {"a": x[:0]}, {"a": x[3]}, {"a": x.bfloat16()}]
+    told = [{"a": x}, {"b": x}, {"a": x.reshape(2, 3)}, {"a": x.double()}, {"a": x + 1}, [x]]
+    told += [[x, x], {"a": x, "b": x}, {"a": {"b": x}}, {"a:1;b": x}, {"a": x[:0]}, {"a": x[3]}]
+    told += [{"a": x.bfloat16()}, {"a": 3}, {"a": 3.0}, {"a": "3"}, {"a": None}]
     assert len(set(map(digest_of, told))) == len(told)
     assert digest_of({"a": x.reshape(3, 2).T}) == digest_of({"a": x.reshape(3, 2).T.contiguous()})
     sketch = skmm.SKETCHES["gaussian"].draw(9, 4, rng=0)

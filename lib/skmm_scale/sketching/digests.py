@@ -40,8 +40,9 @@ def feed(value: Any, seen: hashlib._Hash) -> None:
         names = [f.name for f in dataclasses.fields(value) if not f.name.startswith("_")]
         value = {name: getattr(value, name) for name in names} | {"": type(value).__name__}
     if isinstance(value, Mapping):
+        seen.update(f"{len(value)} by name;".encode())
         for name in value:
-            seen.update(f"{name}:".encode())
+            seen.update(f"{name!r}:".encode())
             feed(value[name], seen)
     elif isinstance(value, np.ndarray) or hasattr(value, "detach"):
         _feed_array(value, seen)

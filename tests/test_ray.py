@@ -9,9 +9,12 @@ import pytest
 import ray
 from ray._private.worker import global_worker
 
-from skmm_scale.on_ray import cluster, sketch_on_ray, workers
+import skmm
+from skmm.selection.selectors import stratified
+from skmm_scale.on_ray import cluster, select_on_ray, sketch_on_ray, workers
 from skmm_scale.on_ray.workers import Workers
 from skmm_scale.sketching import FeatureSource, sketch_share
+from skmm_scale.store import Store
 
 N, R, M, SIZE = 90, 12, 5, 15
 
@@ -96,3 +99,51 @@ def test_cluster_leaves_no_trace(pool):
     ((_, seen),) = pool.each(lambda: None, lambda _: dict(os.environ), [()])
     assert seen["OMP_NUM_THREADS"] == "1"
     assert not (Path.home() / ".ray" / "auth_token").exists()
+
+
+@pytest.fixture
+def large(rng, tmp_path, monkeypatch):
+    """A store that is chosen from in cells, in three shards, some of whose rows are zeros."""
+    for name, value in {"MOST": 200, "_LEAST": 60, "_MOST": 120, "_PAIRS": 90_000}.items():
+        monkeypatch.setattr(stratified, name, value)
+    rows = rng.standard_normal((900, 8), dtype=np.float32)
+    rows[::50] = 0.0
+    sketch_share(FeatureSource(rows, rng=0), tmp_path / "s", rows_per_shard=400)
+    return tmp_path / "s"
+
+
+def opener(folder, *, kill=None):
+    """What opens the store on a worker; ``kill``: a file that tells whether one was killed."""
+    here = os.getpid()
+
+    def open_rows():
+        class Deadly(Store):
+            def __getitem__(self, key):
+                if kill is not None and os.getpid() != here and not kill.exists():
+                    kill.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().__getitem__(key)
+
+        return Deadly(folder)
+
+    return open_rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_subset_is_that_of_one_process_though_a_worker_is_killed(count, pool, large, tmp_path):
+    """With samples kept, and rows of zeros left out."""
+    how = {"rng": 3, "keep": np.arange(5, 300, 31)}
+    expected = skmm.select(Store(large), 60, **how)
+    assert "cells" in expected.settings
+    killed = tmp_path / "killed" if count == 4 else None
+    some = Workers(pool.actors[:count])
+    chosen = select_on_ray(opener(large, kill=killed), 60, workers=some, **how)
+    assert killed is None or killed.exists()
+    assert np.array_equal(chosen.indices, expected.indices)
+    assert chosen.objective == expected.objective
+    assert chosen.settings == expected.settings
+
+
+def test_rows_that_would_be_sketched_in_memory_are_refused(pool, large):
+    with pytest.raises(ValueError, match="sketch them to a store once"):
+        select_on_ray(opener(large), 60, workers=pool, rng=0, m=4, criterion="fourth")

@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 import skmm
 import skmm_scale
+from skmm.selection.selectors import stratified
 from skmm_cli.main import main
 from skmm_scale.sketching import FeatureSource, sketch_shard, sketch_shards, sketch_share
 from skmm_scale.store import Layout, Manifest, Store
@@ -105,6 +106,20 @@ def test_slice_of_one_shard_is_no_copy_and_cannot_be_written(features, tmp_path)
     assert np.shares_memory(store[2:30], store[0:40])
     with pytest.raises(ValueError, match="read-only"):
         store[2:30][0, 0] = 1.0
+
+
+@pytest.mark.parametrize("criterion", ["auto", "full"])
+def test_subset_does_not_depend_on_shards(criterion, rng, tmp_path, monkeypatch):
+    """To the last bit of the objective: of a pool in cells, or matched as a whole."""
+    for name, value in {"MOST": 200, "_LEAST": 60, "_MOST": 120, "_PAIRS": 90_000}.items():
+        monkeypatch.setattr(stratified, name, value)
+    rows = rng.standard_normal((900, 8), dtype=np.float32)
+    expected = skmm.select(rows, 50, rng=0, criterion=criterion)
+    for size in (900, 450, 225, 37):
+        sketch_share(FeatureSource(rows, rng=0), tmp_path / f"{size}", rows_per_shard=size)
+        chosen = skmm.select(Store(tmp_path / f"{size}"), 50, rng=0, criterion=criterion)
+        assert np.array_equal(chosen.indices, expected.indices)
+        assert chosen.objective == expected.objective
 
 
 # What rows are

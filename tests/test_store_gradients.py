@@ -8,6 +8,7 @@ from torch.utils.data import TensorDataset
 
 import skmm
 from skmm_scale.sketching import gradients, sketch_share
+from skmm_scale.sketching.digests import digest_of
 from skmm_scale.sketching.gradients import GradientSource
 from skmm_scale.store import Store
 
@@ -76,3 +77,19 @@ def test_manifest_names_weights_and_data(model, pool, tmp_path):
 def test_one_row_a_class_is_refused(model, pool):
     with pytest.raises(ValueError, match="fisher-exact"):
         GradientSource(model, pool, m=M, rng=0, labels="fisher-exact")
+
+
+def test_digest_is_of_names_kinds_shapes_and_bytes():
+    """And of nothing else: not of where the numbers lie, nor of what was derived from a map."""
+    x = torch.arange(6.0)
+    told = [{"a": x}, {"b": x}, {"a": x.reshape(2, 3)}, {"a": x.double()}, {"a": x + 1}, [x]]
+    told += [[x, x], {"a": x, "b": x}, {"a": {"b": x}}, {"a:1;b": x}, {"a": x[:0]}, {"a": x[3]}]
+    told += [{"a": x.bfloat16()}, {"a": 3}, {"a": 3.0}, {"a": "3"}, {"a": None}]
+    assert len(set(map(digest_of, told))) == len(told)
+    assert digest_of({"a": x.reshape(3, 2).T}) == digest_of({"a": x.reshape(3, 2).T.contiguous()})
+    sketch = skmm.SKETCHES["gaussian"].draw(9, 4, rng=0)
+    before = digest_of(sketch)
+    sketch(torch.ones(2, 9))
+    assert digest_of(sketch) == before
+    with pytest.raises(ValueError, match="object"):
+        digest_of({"a": object()})

@@ -84,6 +84,13 @@ class StoredRows:
         """Returns the rows times 2 to a power."""
         return StoredRows(self.source, exponent=self._exponent + exponent)
 
+    def located(self, indices: NDArray[np.intp]) -> tuple[Any, int, NDArray[np.intp]]:
+        """Returns what some rows are read from, the power of 2, and their places there."""
+        if not isinstance(self.source, _Part):
+            return self.source, self._exponent, indices
+        source, exponent, places = self.source.located(indices)
+        return source, exponent + self._exponent, places
+
     def part(self, indices: NDArray[np.intp]) -> StoredRows:
         """Returns some of the rows as a pool of their own, not read yet."""
         return StoredRows(_Part(self, indices))
@@ -109,6 +116,10 @@ class _Part:
 
     def __getitem__(self, rows: Any) -> NDArray[np.floating]:
         return self._rows[self._indices[rows]]
+
+    def located(self, indices: NDArray[np.intp]) -> tuple[Any, int, NDArray[np.intp]]:
+        """Returns what `StoredRows.located` does."""
+        return self._rows.located(self._indices[indices])
 
 
 def is_stored(rows: Any) -> bool:

@@ -153,7 +153,7 @@ def read_pool(
     """
     if is_store(path):
         store = Store(path)
-        return PoolFile(path, check_pool(store[:], str(path)), store.ids(), {}, "a store")
+        return PoolFile(path, check_pool(store, str(path)), store.ids(), {}, "a store")
     rows, ids, others, names = split_pool(path, features=features, ident=ident, taken=taken)
     rows = check_pool(rows, str(path))
     return PoolFile(path, rows, ids, others, listed(names) if names != [""] else "all of it")

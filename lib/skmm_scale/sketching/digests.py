@@ -17,12 +17,11 @@ def digest_of(value: Any) -> str:
     does not.
     """
     seen = hashlib.sha256()
-    _feed(value, seen)
+    feed(value, seen)
     return seen.hexdigest()
 
 
-def feed_array(value: Any, seen: hashlib._Hash) -> None:
-    """Feeds an array or a tensor to a hash."""
+def _feed_array(value: Any, seen: hashlib._Hash) -> None:
     if hasattr(value, "detach"):
         import torch
 
@@ -35,19 +34,25 @@ def feed_array(value: Any, seen: hashlib._Hash) -> None:
         seen.update(array)
 
 
-def _feed(value: Any, seen: hashlib._Hash) -> None:
+def feed(value: Any, seen: hashlib._Hash) -> None:
+    """Feeds a map, or arrays and tensors by name or in lists, to a hash."""
     if dataclasses.is_dataclass(value):
         names = [f.name for f in dataclasses.fields(value) if not f.name.startswith("_")]
         value = {name: getattr(value, name) for name in names} | {"": type(value).__name__}
     if isinstance(value, Mapping):
+        seen.update(f"{len(value)} by name;".encode())
         for name in value:
-            seen.update(f"{name}:".encode())
-            _feed(value[name], seen)
+            seen.update(f"{name!r}:".encode())
+            feed(value[name], seen)
     elif isinstance(value, np.ndarray) or hasattr(value, "detach"):
-        feed_array(value, seen)
+        _feed_array(value, seen)
     elif isinstance(value, tuple | list):
         seen.update(f"{len(value)};".encode())
         for one in value:
-            _feed(one, seen)
-    else:
+            feed(one, seen)
+    elif isinstance(value, str | int | float | bool | None):
         seen.update(f"{value!r};".encode())
+    else:  # whose words may hold an address
+        raise ValueError(
+            f"data must be arrays, tensors, numbers or text, got {type(value).__name__}"
+        )

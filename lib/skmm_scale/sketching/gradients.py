@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from skmm.gradients import GradientSketch, sketched_gradients
 from skmm.gradients.pool import map_generator
 from skmm.numerics.inputs import check_integer
-from skmm_scale.sketching.digests import digest_of, feed_array
+from skmm_scale.sketching.digests import digest_of, feed
 from skmm_scale.sketching.shards import Source, names_of
 from skmm_scale.store.manifest import Recipe
 
@@ -33,6 +33,7 @@ class GradientSource(Source):
     Args:
         model: As for `skmm.sketched_gradients`, on the device that is to do the work.
         dataset: Samples by position, with a length: inputs, or pairs of inputs and labels.
+        collate: Makes a batch of a list of samples; unless given, torch's own.
         m: Sketch size.
         rng: Seed.
         ids: Names of the samples, ``[N]``; unless given, their numbers from 0.
@@ -41,7 +42,7 @@ class GradientSource(Source):
         parameters: Names of parameters.
         last: Or the last so many layers; 2 unless told.
         labels: As for `skmm.sketched_gradients`, but not ``"fisher-exact"``.
-        loss: As there.
+        loss: As there; of a function, the manifest has the name.
         precision: In which rows are computed, ``"float32"`` or ``"float64"``; on disk they have the
             store's.
 
@@ -61,11 +62,12 @@ class GradientSource(Source):
         rng: int,
         ids: ArrayLike | None = None,
         batch_size: int = 64,
+        collate: Callable[[list[Any]], Any] | None = None,
         sketch: str = "tensor",
         parameters: Sequence[str] | None = None,
         last: int | None = None,
-        labels: str = "random",
-        loss: str = "cross-entropy",
+        labels: str | None = None,
+        loss: str | Callable[..., Any] = "cross-entropy",
         precision: str = "float32",
     ):
         check_integer(rng, "rng", low=0, hint="a store names the seed that it was made with")
@@ -81,9 +83,11 @@ class GradientSource(Source):
             model, m, sketch=sketch, parameters=parameters, last=last, rng=map_generator(rng)
         )
         self._model, self._dataset, self._ids = model, dataset, names_of(ids, self.N)
-        self._facts = {"kind": sketch, "seed": rng, "labels": labels, "loss": loss}
-        self._facts["precision"] = precision
-        self._batch_size = batch_size
+        self._facts = {"kind": sketch, "seed": rng, "precision": precision, "labels": labels}
+        self._facts["loss"] = loss if isinstance(loss, str) else loss.__qualname__
+        self._task = {"loss": loss, "rng": rng, "dtype": precision}
+        self._task |= {} if labels is None else {"labels": labels}
+        self._batch_size, self._collate = batch_size, collate
 
     def recipe(self, *, dtype: str, rows_per_shard: int) -> Recipe:
         """Returns the recipe: map, labels, loss and batches, and a digest of the weights."""
@@ -114,19 +118,17 @@ class GradientSource(Source):
                     self._model,
                     self._batches(part, seen),
                     sketch=self._map,
-                    labels=self._facts["labels"],
-                    loss=self._facts["loss"],
-                    rng=self._facts["seed"],
                     first=start,
-                    dtype=self._facts["precision"],
+                    **self._task,
                 )
             yield rows
 
     def _batches(self, samples: range, seen: hashlib._Hash) -> Iterator[Any]:
         """Yields batches in order, each of which the hash has seen."""
-        for batch in DataLoader(Subset(self._dataset, samples), self._batch_size):
-            for part in batch if isinstance(batch, tuple | list) else [batch]:
-                feed_array(part, seen)
+        for batch in DataLoader(
+            Subset(self._dataset, samples), self._batch_size, collate_fn=self._collate
+        ):
+            feed(batch, seen)
             yield batch
 
 

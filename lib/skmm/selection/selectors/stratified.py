@@ -2,7 +2,9 @@ r"""Large pools cell by cell: the same balance in each compact part, whose budge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,14 +147,33 @@ def choose_in(rows: Rows, cell: Cell) -> tuple[NDArray[np.intp], float]:
     return cell.members[np.setdiff1d(end.indices, cell.kept)], end.value
 
 
+Place = Callable[[Rows, Sequence[Cell]], Sequence[tuple[NDArray[np.intp], float]]]
+"""What makes `choose_in` of each cell, in their order, wherever that is done."""
+
+_place: ContextVar[Place | None] = ContextVar("_place", default=None)
+
+
+@contextmanager
+def placed_by(place: Place) -> Generator[None]:
+    """Lets something else than this process's threads choose from cells, in a ``with`` block."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
 def choose_in_cells(rows: Rows, cells: Sequence[Cell]) -> tuple[NDArray[np.intp], float]:
-    """Chooses from all cells, on the threads that linear algebra has; the largest come first.
+    """Chooses from all cells, the largest first: on the threads that linear algebra has.
+
+    In a block of `placed_by` where that places them.
 
     Returns:
         The subset, ascending, and the mean of the criterion over the rows of the pool.
     """
     order = sorted(cells, key=lambda cell: -len(cell.members))
-    chosen = share(lambda cell: choose_in(rows, cell), order)
+    place = _place.get()
+    chosen = place(rows, order) if place else share(lambda cell: choose_in(rows, cell), order)
     sizes = np.array([len(cell.members) for cell in order])
     value = float(np.average([value for _, value in chosen], weights=sizes))
     return np.sort(np.concatenate([new for new, _ in chosen])), value

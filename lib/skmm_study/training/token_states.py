@@ -36,6 +36,9 @@ EVERY = 2
 TOKENS = 24
 """Queries are cut after so many tokens."""
 
+WHOLE = Recipe(epochs=6, rate=1e-3, held_out=0.0)
+"""Of the finetuning on the whole pool that the loss is measured by."""
+
 _PLACES = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -262,7 +265,7 @@ def main() -> None:
         out=options.out,
         encoder=load_encoder(options.encoder, max_tokens=TOKENS),
         step=options.step,
-        recipe=Recipe(epochs=4, held_out=0.0, rate=3e-4),
+        recipe=WHOLE,
     )
     print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
 

@@ -16,7 +16,7 @@ USES = {
     "theory": set(),
     "vision": {"storage", "pools"},
     "text": {"storage", "pools"},
-    "training": {"storage", "pools", "vision"},
+    "training": {"storage", "pools", "vision", "text"},
     "trials": {"storage", "pools", "theory", "training"},
     "figures": {"pools", "vision"},
     "report": {"figures"},

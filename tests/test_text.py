@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 import torch
 
+import skmm
 from skmm_study.pools.compact import restore
 from skmm_study.pools.folder import shipped_folder
 from skmm_study.storage.files import sha256
 from skmm_study.text import compact
 from skmm_study.text.compact import load_text_pool, write_text_pool
-from skmm_study.text.encoder import embed, load_encoder
+from skmm_study.text.encoder import block_inputs, embed, load_encoder
 from skmm_study.text.queries import load_queries
+from skmm_study.training.blocks import LAYERS, BlockTail
+from skmm_study.training.finetuning import Recipe, pooled_inputs
+from skmm_study.training.token_states import (
+    FILE,
+    KEPT,
+    block_weights,
+    load_banking77_states,
+    write_banking77_states,
+)
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "where", "is", "my", "card", "lost"]
 WORDS += ["help", "top", "up", "again", "##s", "?"]
@@ -351,3 +361,124 @@ def test_the_shipped_pools(name, sizes, classes, a_class, accuracy, terms):
     table = (shipped_folder() / "README.md").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith(f"| `{path.name}`")]
     assert terms in line
+
+
+# The last block as a tail
+
+
+@pytest.fixture(scope="module")
+def block(encoder):
+    """What enters the last block for the sentences, padded by zeros, and the block as a tail."""
+    ragged = block_inputs(SENTENCES, encoder, batch=2)
+    states = np.zeros((len(ragged), 12, encoder.width), np.float32)
+    for row, tokens in zip(states, ragged, strict=True):
+        row[: len(tokens)] = tokens
+    return states, BlockTail(block_weights(encoder), heads=2, classes=3, rng=0)
+
+
+def test_block_on_its_inputs_is_the_encoder(block, encoder):
+    """The library's own network, all its layers, against the tail on what enters the last."""
+    means = pooled_inputs(block[1], block[0])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(means, embed(SENTENCES, encoder), atol=1e-6)
+
+
+def test_training_leaves_the_arithmetic_of_padding_out_and_nothing_else(block):
+    states, tail = torch.from_numpy(block[0]), block[1]
+    assert (states == 0).all(2).any()  # there is padding
+    torch.testing.assert_close(tail.folded(states), tail(states), rtol=1e-5, atol=1e-5)
+    grads = [
+        torch.autograd.grad(f(states).square().sum(), tail.query.weight)[0]
+        for f in (tail.requires_grad_(True).folded, tail)
+    ]
+    tail.requires_grad_(False)
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+def test_more_padding_changes_no_row(block):
+    states, tail = torch.from_numpy(block[0]), block[1]
+    wider = torch.nn.functional.pad(states, (0, 0, 0, 5))
+    torch.testing.assert_close(tail(wider), tail(states), rtol=1e-5, atol=1e-5)
+
+
+def test_last_layers_of_the_tail_are_the_block_s_in_the_order_of_the_data(block):
+    tail = block[1]
+    every = {name for name, _ in tail.named_parameters()}
+    assert set(skmm.last_parameters(tail, len(LAYERS) + 1)) == every
+    outer = {"outer.weight", "outer.bias", "second_norm.weight", "second_norm.bias"}
+    assert set(skmm.last_parameters(tail, 2)) == outer | {"fc.weight", "fc.bias"}
+
+
+def test_block_without_a_weight_or_with_odd_heads_is_refused(encoder):
+    weights = block_weights(encoder)
+    with pytest.raises(ValueError, match="heads must divide the width 16, got heads=3"):
+        BlockTail(weights, heads=3, classes=3)
+    del weights["outer.bias"]
+    with pytest.raises(ValueError, match=r"weights must hold 'outer\.bias'"):
+        BlockTail(weights, heads=2, classes=3)
+
+
+@pytest.fixture(scope="module")
+def states_file(data, encoder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("states") / "small.npz"
+    knobs = {"step": 0.05, "classes": 3, "recipe": Recipe(epochs=1)}
+    return write_banking77_states(data, out=out, encoder=encoder, **knobs)
+
+
+def test_states_that_are_read_are_those_that_enter_the_block(states_file, data, encoder):
+    """Of each second query of the pool: off by rounding, zero beyond their tokens."""
+    read, queries = load_banking77_states(states_file), load_queries("banking77", data)
+    assert read.class_names == queries.class_names
+    np.testing.assert_array_equal(read.pool_labels, queries.pool_labels[::2])
+    exact = block_inputs(queries.pool[::2], encoder)
+    assert len(read.pool) == len(exact)
+    for row, tokens in zip(read.pool, exact, strict=True):
+        assert not row[len(tokens) :].any()
+        assert np.abs(row[: len(tokens)] - tokens).max() < 0.1  # half a step in 16 coordinates
+    flat = np.concatenate(exact)
+    real = np.concatenate([row[: len(one)] for row, one in zip(read.pool, exact, strict=True)])
+    error = np.linalg.norm(real - flat) / np.linalg.norm(flat - flat.mean(0))
+    stated = read.provenance["fidelity"]["relative_error_of_states"]
+    assert stated == pytest.approx(error, abs=1e-4)
+
+
+def test_weights_of_the_block_are_kept_to_a_level(states_file, encoder):
+    exact, read = block_weights(encoder), load_banking77_states(states_file).weights
+    assert exact.keys() == read.keys()
+    for name, weight in exact.items():
+        off = np.abs(weight - read[name]).max(-1)
+        assert (off <= np.abs(weight).max(-1) / 254 * 1.001).all() if weight.ndim > 1 else not off
+
+
+def test_the_shipped_states():
+    """Small, of a rule that was fixed beforehand, and what rounding loses is stated."""
+    read, path = load_banking77_states(), shipped_folder() / FILE
+    assert (read.pool.shape, read.test.shape) == ((978, 24, 384), (600, 24, 384))
+    names = load_text_pool("banking77").class_names
+    assert read.class_names == tuple(names[77 * k // KEPT] for k in range(KEPT))
+    for labels in (read.pool_labels, read.test_labels):
+        np.testing.assert_array_equal(np.unique(labels), np.arange(KEPT))
+    assert path.stat().st_size < 6e6
+    assert read.provenance["encoder"]["weights_sha256"] in compact.KNOWN_ENCODERS
+    assert "CC BY 4.0" in read.provenance["licence"]
+    fidelity = read.provenance["fidelity"]
+    assert fidelity["relative_error_of_inner_products"] < 0.02
+    for way in ("probe", "finetuned"):
+        exact, rounded = (fidelity[name][way]["accuracy"] for name in ("exact", "compact"))
+        assert exact > 0.9
+        assert abs(exact - rounded) < 0.01
+    table = (shipped_folder() / "README.md").read_text()
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| `{path.name}`")]
+    assert "CC BY 4.0" in line
+
+
+def test_shipped_block_gives_the_shipped_embeddings():
+    """Two files made apart, for the queries that no cut at 24 tokens shortens."""
+    states, pool = load_banking77_states(), load_text_pool("banking77")
+    kept = 77 * np.arange(KEPT) // KEPT
+    rows = np.flatnonzero(np.isin(pool.pool_labels, kept))[::2][:64]
+    whole = states.pool[:64, -1].any(1)
+    means = pooled_inputs(states.tail(), states.pool[:64])
+    cosines = (means * pool.pool[rows]).sum(1) / np.linalg.norm(means, axis=1)
+    assert (~whole).sum() > 32
+    assert cosines[~whole].min() > 0.98

@@ -99,6 +99,7 @@ _HOME = {
     "trials.selections": ["class_coverage", "run_selections"],
     "training.tails": ["TRUNKS", "tail_of", "with_classifier"],
     "training.activations": ["load_cars_activations"],
+    "training.token_states": ["load_banking77_states"],
     "training.label_gradients": ["LabelGradients"],
     "trials.label_draws": ["gradient_rows", "run_label_draws", "single_changes", "ways"],
     "report.contrasts": ["contrasts"],

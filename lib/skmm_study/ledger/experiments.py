@@ -91,10 +91,10 @@ def _against_uniform(scores: pd.DataFrame, pool: str, unit: float, digits: int) 
     return decide(low > 0), figure
 
 
-def finetuned(differences: pd.DataFrame, method: str) -> Judged:
+def finetuned(differences: pd.DataFrame, method: str, layers: str = "last two layers") -> Judged:
     """Judges by the budgets whose interval is clear of zero upwards."""
     rows = differences[(differences["method"] == method)]
-    rows = rows[rows["layers"] == "last two layers"].set_index("n").sort_index()
+    rows = rows[rows["layers"] == layers].set_index("n").sort_index()
     figure = "points at n = " + ", ".join(
         f"{n}: {interval(*(100 * row[['mean', 'low', 'high']]), 1, signed=True)}"
         for n, row in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].iterrows()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,50 @@ def embed(
     """
     import torch
 
+    sentences = _checked(sentences, batch)
+    rows = np.empty((len(sentences), encoder.width), np.float32)
+    bar = tqdm(total=len(sentences), desc="sentences", unit="sentence", disable=not progress)
+    with bar, torch.inference_mode():
+        for chosen, tokens in _batches(sentences, encoder, batch):
+            mask = tokens["attention_mask"][:, :, None].to(torch.float32)
+            states = encoder.network(**tokens).last_hidden_state
+            means = (states * mask).sum(1) / mask.sum(1)
+            rows[chosen] = torch.nn.functional.normalize(means, dim=1).numpy()
+            bar.update(len(chosen))
+    return rows
+
+
+def block_inputs(
+    sentences: Sequence[str], encoder: TextEncoder, *, batch: int = 64
+) -> list[NDArray[np.float32]]:
+    """Returns the states of each sentence's tokens that enter the last block of the network.
+
+    Args:
+        sentences: N strings.
+        encoder: see :func:`load_encoder`; it cuts the sentences.
+        batch: sentences in one forward pass.
+
+    Returns:
+        N arrays ``[tokens, r]``, in the order of the sentences.
+
+    Raises:
+        ValueError: as `embed`.
+    """
+    import torch
+
+    sentences = _checked(sentences, batch)
+    found: dict[int, NDArray[np.float32]] = {}
+    with torch.inference_mode():
+        for chosen, tokens in _batches(sentences, encoder, batch):
+            states = encoder.network(**tokens, output_hidden_states=True).hidden_states[-2]
+            counts = tokens["attention_mask"].sum(1).tolist()
+            for row, state, count in zip(chosen, states, counts, strict=True):
+                found[row] = state[:count].numpy()
+    return [found[row] for row in range(len(sentences))]
+
+
+def _checked(sentences: Sequence[str], batch: int) -> list[str]:
+    """Returns the sentences as a list; raises as `embed` says."""
     check_integer(batch, "batch", low=1, hint="64 is usual")
     sentences = list(sentences)
     for row, sentence in enumerate(sentences):
@@ -132,23 +176,24 @@ def embed(
             raise ValueError(
                 f"sentences[{row}] must be a string that is not blank, got {sentence!r}; drop it"
             )
+    return sentences
+
+
+def _batches(
+    sentences: Sequence[str], encoder: TextEncoder, batch: int
+) -> Iterator[tuple[list[int], Any]]:
+    """Yields places and tokens of sentences of like length."""
     order = sorted(range(len(sentences)), key=lambda row: len(sentences[row]))
-    rows = np.empty((len(sentences), encoder.width), np.float32)
-    bar = tqdm(total=len(sentences), desc="sentences", unit="sentence", disable=not progress)
-    with bar, torch.inference_mode():
-        for start in range(0, len(sentences), batch):
-            chosen = order[start : start + batch]
-            tokens = encoder.tokenizer(
+    for start in range(0, len(sentences), batch):
+        chosen = order[start : start + batch]
+        yield (
+            chosen,
+            encoder.tokenizer(
                 [sentences[row] for row in chosen],
                 padding=True,
                 padding_side="right",  # on the left it would move the positions of the tokens
                 truncation=True,
                 max_length=encoder.max_tokens,
                 return_tensors="pt",
-            )
-            mask = tokens["attention_mask"][:, :, None].to(torch.float32)
-            states = encoder.network(**tokens).last_hidden_state
-            means = (states * mask).sum(1) / mask.sum(1)
-            rows[chosen] = torch.nn.functional.normalize(means, dim=1).numpy()
-            bar.update(len(chosen))
-    return rows
+            ),
+        )

@@ -78,7 +78,7 @@ def tail_of(
             "for another network, pass a module of your own to finetune"
         )
     layer = deepcopy(backbone.network.get_submodule(TRUNKS[backbone.name]))
-    fc = _classifier(backbone.width, classes, rng)
+    fc = new_classifier(backbone.width, classes, rng)
     if backbone.name == "mobilenet_v2":
         return PointwiseTail(layer, fc)
     pool = [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
@@ -120,7 +120,7 @@ def pointwise_tail(
         convolution.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
         norm.bias.copy_(torch.from_numpy(shift))
     layer = nn.Sequential(convolution, norm, nn.ReLU6()).requires_grad_(False).eval()
-    return PointwiseTail(layer, _classifier(width, classes, rng)).eval()
+    return PointwiseTail(layer, new_classifier(width, classes, rng)).eval()
 
 
 def with_classifier(
@@ -134,7 +134,8 @@ def with_classifier(
     return copy
 
 
-def _classifier(width: int, classes: int, rng: int | np.random.Generator | None) -> nn.Linear:
+def new_classifier(width: int, classes: int, rng: int | np.random.Generator | None) -> nn.Linear:
+    """Returns a classifier as `tail_of` puts it on: normal, or zero without ``rng``."""
     # Not initialised by torch, whose global generator would move.
     fc = nn.utils.skip_init(nn.Linear, width, classes)
     with torch.no_grad():

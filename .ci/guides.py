@@ -17,7 +17,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = ("shell", "scikit-learn", "pytorch", "rounds")
+GUIDES = ("shell", "scikit-learn", "pytorch", "language-models", "large-pools", "rounds")
 LIMIT = 300.0
 """Seconds that a user may need for a guide, installation aside."""
 

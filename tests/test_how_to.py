@@ -7,7 +7,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 LINK = re.compile(r"\]\(([^)#:]+)\)")
-PAGES = ("language-models", "pytorch", "rounds", "scikit-learn")
+PAGES = ("large-pools", "language-models", "pytorch", "rounds", "scikit-learn")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -69,6 +69,7 @@ CONSTANTS = {
         "8,144": "training images of Stanford Cars",
     },
     "11_gradients_at_random_labels": {"196": "classes of Stanford Cars"},
+    "14_text_finetuning": {"24": "tokens that queries are cut at, held by test_text.py"},
 }
 """Notebook -> printed number -> what it is, if it is no measurement of the notebook."""
 

@@ -62,9 +62,9 @@ def _rounds_above(gaps: pd.DataFrame) -> Judged:
     return decide(bool((rows["mean"] > 0).all())), f"{figure}n = {int(least['n'])}"
 
 
-def _embeddings_lead(against: pd.DataFrame) -> Judged:
-    """By the lead over every way to select on gradients, Holm's p-value below the usual level."""
-    rows = against[against["before"].str.contains("labels")]
+def _embeddings_lead(against: pd.DataFrame, labels: str) -> Judged:
+    """By the lead over every way to select on these gradients, Holm's p below the usual level."""
+    rows = against[against["before"].str.endswith(f", {labels} labels")]
     sure = (rows["mean"] > 0) & (rows["holm"] < SURE)
     parts = [
         f"{before} "
@@ -150,16 +150,27 @@ FINETUNING = [
         headline=True,
     ),
     Statement(
-        name="embeddings-or-gradients",
+        name="embeddings-or-random-labels",
         source="library",
-        text="to finetune MiniLM's last block, selecting on embeddings beats selecting on its "
-        "sketched gradients, at random labels and at the model's own",
-        tested="the same queries, budgets and seeds; the default on both, the paper's algorithm "
-        "on gradients at random labels",
+        text="to finetune MiniLM's last block, selecting on embeddings beats selecting on sketched "
+        "gradients at random labels",
+        tested="the same queries, budgets and seeds; on the gradients the default and the paper's "
+        "algorithm",
         tables=(f"{TEXTS}/against.csv",),
-        judge=_embeddings_lead,
+        judge=partial(_embeddings_lead, labels="random"),
         notebook=TEXTS,
         heading="Embeddings or gradients, SkMM or its rivals",
         headline=True,
+    ),
+    Statement(
+        name="embeddings-or-pseudo-labels",
+        source="library",
+        text="to finetune MiniLM's last block, selecting on embeddings beats selecting on sketched "
+        "gradients at the labels of a random classifier",
+        tested="the same queries, budgets and seeds, the default on both",
+        tables=(f"{TEXTS}/against.csv",),
+        judge=partial(_embeddings_lead, labels="pseudo"),
+        notebook=TEXTS,
+        heading="Embeddings or gradients, SkMM or its rivals",
     ),
 ]

@@ -59,6 +59,11 @@ def budgets(n: int, sizes: Indices, kept: Indices) -> Indices:
         open_ = open_[wanted >= 0]
 
 
+def cell_limit(size: int) -> int:
+    """Returns the rows that a cell has at most if ``size`` are asked for."""
+    return int(_LARGE * size)
+
+
 def cut(
     rows: NDArray[np.floating] | StoredRows,
     size: int,
@@ -84,7 +89,7 @@ def cut(
         The rows of each cell, ascending; each row is in one of them.
     """
     pool = StoredRows.over(rows)
-    limit = int(_LARGE * size)
+    limit = cell_limit(size)
     cells, centers = [np.arange(len(rows))], [np.zeros(rows.shape[1])]
     done: list[tuple[Indices, Floats]] = []
     while cells:

@@ -33,6 +33,11 @@ _SMALL_POOL, _MOST_STARTS = 1 << 16, 32
 that a single descent, with few swaps to choose from, may end in a poor minimum."""
 
 
+def candidate_count(N: int, count: int) -> int:
+    """Returns how many rows of a pool of N may be chosen, for ``count`` samples in all."""
+    return min(N, max(_MOST, _PER_SAMPLE * count))
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Some rows of a pool, or all, measured, and among them those that are labelled already.
@@ -52,8 +57,8 @@ class Candidates:
     @classmethod
     def of(cls, pool: Pool, n: int, metric: Metric, rng: np.random.Generator) -> Candidates:
         """Draws candidates of a large pool; of any other takes all rows."""
-        size = max(_MOST, _PER_SAMPLE * (n + len(pool.kept)))
-        if size >= pool.N:
+        size = candidate_count(pool.N, n + len(pool.kept))
+        if size == pool.N:
             return cls(Measured.of(pool.sketched, metric), None, pool.kept, pool.N)
         drawn = rng.choice(pool.others, size - len(pool.kept), replace=False)
         rows = np.sort(np.concatenate([pool.kept, drawn]))

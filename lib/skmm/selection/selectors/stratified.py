@@ -12,7 +12,7 @@ from skmm.criteria import FourthMoment
 from skmm.numerics.stored import StoredRows
 from skmm.numerics.threads import one_thread, share
 from skmm.rounding.exchange import exchange
-from skmm.selection.cells import budgets, cut
+from skmm.selection.cells import budgets, cell_limit, cut
 from skmm.selection.selectors.balance import EXPLOITATION, Balance
 from skmm.selection.selectors.coordinates import Metric
 
@@ -61,6 +61,21 @@ def is_large(N: int) -> bool:
     return N > MOST
 
 
+def rows_seen(N: int, count: int) -> int:
+    """Returns how many rows of a pool are looked at to choose ``count`` samples."""
+    return min(N, max(MOST, ROWS_PER_SAMPLE * count))
+
+
+def cell_size(N: int) -> int:
+    """Returns the rows of a cell, about, if so many rows are looked at."""
+    return int(np.clip(_PAIRS // N, _LEAST, _MOST)) if is_large(N) else N
+
+
+def largest_cell(N: int) -> int:
+    """Returns the rows of a cell at most, if so many rows are looked at."""
+    return cell_limit(cell_size(N)) if is_large(N) else N
+
+
 def cells_of(
     rows: Rows,
     n: int,
@@ -97,8 +112,7 @@ def cells_of(
     N, count = len(pool), n + len(kept)
     weight = EXPLOITATION * count / N if weight is None else weight
     with one_thread():
-        size = int(np.clip(_PAIRS // N, _LEAST, _MOST)) if is_large(N) else N
-        parts = cut(pool, size, measure=metric, rng=rng)
+        parts = cut(pool, cell_size(N), measure=metric, rng=rng)
     members = parts if looked_at is None else [looked_at[part] for part in parts]
     inside = [np.flatnonzero(np.isin(one, kept, assume_unique=True)) for one in members]
     sizes, held = (np.array([len(one) for one in of]) for of in (members, inside))
@@ -155,8 +169,8 @@ def _looked_at(
     N: int, n: int, kept: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp] | None:
     """Draws the rows that are looked at, those kept among them; ``None`` if all of them are."""
-    size = max(MOST, ROWS_PER_SAMPLE * (n + len(kept)))
-    if size >= N:
+    size = rows_seen(N, n + len(kept))
+    if size == N:
         return None
     others = np.delete(np.arange(N), kept)
     drawn = rng.choice(others, size - len(kept), replace=False)

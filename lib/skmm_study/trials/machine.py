@@ -30,7 +30,7 @@ def machine_trials(N: int, m: int, *, r: int, size: int, repeats: int = 3) -> pd
     Args:
         N: Rows of the spectrum, in single precision.
         m: Numbers of each.
-        r: Numbers of the rows that are sketched, of which there are 64 MB.
+        r: Numbers of the rows that are sketched, of which there are 128 MB.
         size: Of their sketch.
         repeats: Runs of each.
 
@@ -41,7 +41,7 @@ def machine_trials(N: int, m: int, *, r: int, size: int, repeats: int = 3) -> pd
     import pandas as pd
 
     rng = as_generator(0, "machine")
-    rows = rng.standard_normal((max(1, (1 << 24) // r), r), dtype=np.float32)
+    rows = rng.standard_normal((max(1, (1 << 25) // r), r), dtype=np.float32)
     pool = rng.standard_normal((N, m), dtype=np.float32)
     square, buffer = rng.standard_normal((_SQUARE, _SQUARE)), np.ones_like(rows)
     sketch = SparseSignSketch.draw(r, size, rng=0)

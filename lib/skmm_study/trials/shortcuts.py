@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from skmm.selection.selectors.coordinates import Metric
 from skmm.selection.selectors.stratified import Cell, choose_in_cells
 from skmm.selection.view import PoolView
 from skmm.spectrum import Spectrum
+from skmm_study.pools.written import write_pool
 from skmm_study.trials.gauge import gauge
 from skmm_study.trials.pairing import evaluation_rng
 
@@ -116,16 +119,35 @@ def in_cells(
     return choose_in_cells(rows, cells)[0], len(cells)
 
 
-def sketch_size_trials(path: Path, n: int, sizes: Iterable[int], *, seed: int) -> pd.DataFrame:
+def random_part(data: CompactPool, rows: int | None, *, seed: int) -> CompactPool:
+    """Returns a data set with so many of its training rows, drawn at random; ``None``: with all."""
+    if rows is None or rows >= len(data.pool):
+        return data
+    part = np.sort(as_generator(seed, "part").choice(len(data.pool), rows, replace=False))
+    return replace(data, pool=data.pool[part], pool_labels=data.pool_labels[part])
+
+
+def written_rows(N: int, m: int, *, seed: int) -> NDArray[np.float32]:
+    """Returns the rows of `write_pool` in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_pool(Path(folder) / "rows.npy", N, m, seed=seed)
+        return np.load(Path(folder) / "rows.npy")
+
+
+def sketch_size_trials(
+    N: int, r: int, directions: int, n: int, sizes: Iterable[int], *, seed: int
+) -> pd.DataFrame:
     r"""Matches the second moment of a pool on disk in sketches of several sizes.
 
     Whatever the sketch, the subset is certified in the rows themselves.
 
     Args:
-        path: of the rows, ``[N, r]``.
+        N: Rows of the pool.
+        r: Numbers of each.
+        directions: of which so many carry all but one part in 10⁷: r̄ up to that N.
         n: Budget.
         sizes: of the sketch, m; r is none.
-        seed: of sketches and subsets.
+        seed: of pool, sketches and subsets.
 
     Returns:
         One row a size, and one of a uniform draw with m = 0: ``m``, ``slack`` and ``variance`` of
@@ -133,16 +155,19 @@ def sketch_size_trials(path: Path, n: int, sizes: Iterable[int], *, seed: int) -
     """
     import pandas as pd
 
-    rows = np.load(path, mmap_mode="r")
-    view = PoolView.of(rows, rng=seed)
-    drawn = as_generator(seed, "uniform").choice(len(rows), n, replace=False)
-    chosen = {0: drawn} | {
-        m: select(rows, n, m=m, criterion="full", rng=seed).indices for m in sizes
-    }
     found = []
-    for m, indices in chosen.items():
-        certificate = certify(view, indices)
-        row = {"m": m, "dimension": view.spectrum.intrinsic_dimension}
-        row |= {"slack": certificate.slack, "variance": certificate.variance}
-        found.append(row | gauge(path, indices))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        write_pool(path, N, r, seed=seed, directions=directions, beyond=1e-4)
+        rows = np.load(path, mmap_mode="r")
+        view = PoolView.of(rows, rng=seed)
+        drawn = as_generator(seed, "uniform").choice(N, n, replace=False)
+        chosen = {0: drawn} | {
+            m: select(rows, n, m=m, criterion="full", rng=seed).indices for m in sizes
+        }
+        for m, indices in chosen.items():
+            certificate = certify(view, indices)
+            row = {"m": m, "dimension": view.spectrum.intrinsic_dimension}
+            row |= {"slack": certificate.slack, "variance": certificate.variance}
+            found.append(row | gauge(path, indices, part=4096))
     return pd.DataFrame(found)

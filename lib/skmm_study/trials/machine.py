@@ -19,7 +19,9 @@ _SQUARE = 1024
 """Side of the matrices whose product is the yardstick of arithmetic."""
 
 
-def machine_trials(N: int, m: int, *, r: int, size: int, repeats: int = 3) -> pd.DataFrame:
+def machine_trials(
+    N: int, m: int, *, r: int, size: int, megabytes: int = 128, repeats: int = 3
+) -> pd.DataFrame:
     r"""Times a copy, a product of matrices, a spectrum and a sketch, one after the other.
 
     The copy is of the rows that are sketched, into a buffer that was written to before, and is
@@ -30,8 +32,9 @@ def machine_trials(N: int, m: int, *, r: int, size: int, repeats: int = 3) -> pd
     Args:
         N: Rows of the spectrum, in single precision.
         m: Numbers of each.
-        r: Numbers of the rows that are sketched, of which there are 128 MB.
+        r: Numbers of the rows that are sketched.
         size: Of their sketch.
+        megabytes: Of these rows.
         repeats: Runs of each.
 
     Returns:
@@ -41,7 +44,7 @@ def machine_trials(N: int, m: int, *, r: int, size: int, repeats: int = 3) -> pd
     import pandas as pd
 
     rng = as_generator(0, "machine")
-    rows = rng.standard_normal((max(1, (1 << 25) // r), r), dtype=np.float32)
+    rows = rng.standard_normal((max(1, megabytes * 250_000 // r), r), dtype=np.float32)
     pool = rng.standard_normal((N, m), dtype=np.float32)
     square, buffer = rng.standard_normal((_SQUARE, _SQUARE)), np.ones_like(rows)
     sketch = SparseSignSketch.draw(r, size, rng=0)

@@ -120,11 +120,19 @@ def in_cells(
 
 
 def random_part(data: CompactPool, rows: int | None, *, seed: int) -> CompactPool:
-    """Returns a data set with so many of its training rows, drawn at random; ``None``: with all."""
-    if rows is None or rows >= len(data.pool):
+    """Returns a data set with so many rows, at most, of its pool and its test, drawn at random.
+
+    ``None``: with all.
+    """
+    if rows is None:
         return data
-    part = np.sort(as_generator(seed, "part").choice(len(data.pool), rows, replace=False))
-    return replace(data, pool=data.pool[part], pool_labels=data.pool_labels[part])
+    rng = as_generator(seed, "part")
+    pool, test = (
+        np.sort(rng.choice(len(part), min(rows, len(part)), replace=False))
+        for part in (data.pool, data.test)
+    )
+    some = {"pool": data.pool[pool], "pool_labels": data.pool_labels[pool]}
+    return replace(data, **some, test=data.test[test], test_labels=data.test_labels[test])
 
 
 def written_rows(N: int, m: int, *, seed: int) -> NDArray[np.float32]:

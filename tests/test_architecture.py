@@ -195,6 +195,7 @@ SCALE = BASE.union(*(on_index(EXTRAS[extra]) for extra in ("cli", "gradients", "
 STUDY = LIBRARY.union(
     *(on_index(EXTRAS[extra]) for extra in ("study", "data", "transformers", "clip"))
 )
+PEERS = {"apricot", "coreax", "faiss", "skactiveml"}
 
 
 def imported_by(package):
@@ -217,7 +218,8 @@ def test_what_scales_imports_only_what_is_declared():
 
 
 def test_study_imports_only_what_is_declared():
-    assert {"pandas", "numpy"} <= imported_by("skmm_study") <= STUDY
+    """Or what it measures beside ours if it is installed, and notes as absent if not."""
+    assert {"pandas", "numpy"} <= imported_by("skmm_study") <= STUDY | PEERS
 
 
 @pytest.mark.parametrize("method", ["skmm", "uniform"])

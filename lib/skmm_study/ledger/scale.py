@@ -53,40 +53,42 @@ def _ahead_of_peers(pairs: pd.DataFrame) -> Judged:
     return decide(not ahead.any()), figure
 
 
-_KNOWN = {"source": "library", "notebook": "13_scaling"}
-
 SCALE = [
     Statement(
-        name="time-in-N",
+        name="time-in-proportion",
+        source="library",
         text=f"the default's time grows as N to a power of at most {LINEAR}, n a hundredth of N",
         tested="processor time on one thread, each pool in a process of its own",
-        tables=("13_scaling/exponents.csv",),
+        tables=("13_scaling/times_exponents.csv",),
         judge=_grows_in_proportion,
         heading="Time and memory",
         headline=True,
-        **_KNOWN,
+        notebook="13_scaling",
     ),
     Statement(
         name="announced",
+        source="library",
         text="a large pool takes at most half more time than is announced before it is chosen from",
         tested="processor time on one thread against what the command line announces",
         tables=("13_scaling/times_announced.csv",),
         judge=_announced,
         heading="Time and memory",
-        **_KNOWN,
+        notebook="13_scaling",
     ),
     Statement(
         name="cells-lose-little",
+        source="library",
         text=f"cells lose at most {100 * LOST:.0f} % of what an exact choice gains over chance",
         tested="pools that can be compared as a whole, cut into cells all the same",
         tables=("13_scaling/shortcuts.csv",),
         judge=_cells_lose_little,
         heading="What cells cost",
         headline=True,
-        **_KNOWN,
+        notebook="13_scaling",
     ),
     Statement(
         name="peers",
+        source="library",
         text="no selector of another package is quicker than ours of the same kind and covers as "
         "well",
         tested="the same rows and budget, one run; where the packages are installed",
@@ -94,6 +96,6 @@ SCALE = [
         judge=_ahead_of_peers,
         heading="Other packages",
         run="full",
-        **_KNOWN,
+        notebook="13_scaling",
     ),
 ]

@@ -183,6 +183,10 @@ def make_level(table):
     table.loc[table["method"] == "skmm", "score"] = 0.0
 
 
+def get_ahead(table):
+    table.loc[0, ["times_our_seconds", "coverage_above"]] = [0.5, 0.0]
+
+
 def make_worst(column, row, kind):
     """Gives the rows of a kind the largest value of all."""
 
@@ -255,6 +259,14 @@ FLIPS = [
     ("brute-force", turn("ours", 2), FAILS),
     ("regret", make_worst("ratio", "top, exchange", "method"), FAILS),
     ("certificate", reverse("bound"), FAILS),
+    ("time-in-proportion", put("exponent", 1.3), FAILS),
+    ("time-in-proportion", put("exponent", 1.0), HOLDS),
+    ("announced", put("time_ratio", 3.0), FAILS),
+    ("announced", put("time_ratio", 1.2), HOLDS),
+    ("cells-lose-little", put("lost", 0.5), FAILS),
+    ("cells-lose-little", put("lost", 0.01), HOLDS),
+    ("peers", get_ahead, FAILS),
+    ("peers", put("times_our_seconds", 2.0), HOLDS),
 ]
 
 

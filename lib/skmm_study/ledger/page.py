@@ -15,6 +15,7 @@ from skmm_study.ledger.experiments import EXPERIMENTS
 from skmm_study.ledger.finetuning import FINETUNING
 from skmm_study.ledger.library import LIBRARY
 from skmm_study.ledger.published import PUBLISHED
+from skmm_study.ledger.scale import SCALE
 from skmm_study.ledger.statements import EARLIER, Finding, Statement
 from skmm_study.ledger.theory import THEORY
 from skmm_study.report.tables import markdown
@@ -31,6 +32,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *COMPARISONS,
     *FINETUNING,
     *LIBRARY,
+    *SCALE,
 )
 
 OPENS, CLOSES = "<!-- ledger: written by `make ledger` -->", "<!-- end of ledger -->"

@@ -38,6 +38,11 @@ def metered() -> Iterator[Costs]:
     costs.peak_mb = (_memory("VmHWM") - before) / 1e3
 
 
+def resident_peak() -> float:
+    """Returns the most memory in MB that this process has held so far; NaN as in `Costs`."""
+    return _memory("VmHWM") / 1e3
+
+
 def _reset_peak() -> float:
     """Makes the present memory the peak so far, and returns it in kB."""
     try:

@@ -1,0 +1,101 @@
+"""What the library states of large pools: how its cost grows, what cells lose, and its rivals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skmm_study.ledger.statements import Judged, Statement, decide, number, span
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LINEAR = 1.05
+"""Exponent up to which time grows in proportion."""
+
+LOST = 0.02
+"""Part of the way from chance to the exact choice that cells may lose."""
+
+LATE = 1.5
+"""Measured over announced time that still is what was announced."""
+
+
+def _grows_in_proportion(exponents: pd.DataFrame) -> Judged:
+    fits = exponents.query("criterion == 'balanced' and along == 'N' and stage == 'all'")
+    (fit,) = fits.itertuples()
+    figure = f"exponent {number(fit.exponent)}, standard error {number(fit.error)}"
+    return decide(fit.exponent <= LINEAR), figure
+
+
+def _cells_lose_little(shortcuts: pd.DataFrame) -> Judged:
+    lost = shortcuts.groupby(["way", "pool"])["lost"].mean().unstack("way")
+    ways = [way for way in lost if way.startswith("cells")]
+    best = min(ways, key=lambda way: lost[way].mean())
+    figure = (
+        f"{best}: {span(100 * lost[best], 1)} % lost on {len(lost)} pools; a random half: "
+        f"{span(100 * lost['random half'], 1)} %"
+    )
+    return decide(lost[best].max() <= LOST), figure
+
+
+def _announced(announced: pd.DataFrame) -> Judged:
+    largest = announced[announced["N"] == announced["N"].max()]
+    late = largest["time_ratio"]
+    figure = (
+        f"{span(late)} of the time announced and {span(largest['memory_ratio'])} of the memory, "
+        f"{len(largest)} criteria at N = {largest['N'].max():,}"
+    )
+    return decide(late.max() <= LATE), figure
+
+
+def _ahead_of_peers(pairs: pd.DataFrame) -> Judged:
+    ahead = (pairs["times_our_seconds"] < 1.0) & (pairs["coverage_above"] <= 0.0)
+    figure = f"{span(pairs['times_our_seconds'], 1)} times our seconds, {len(pairs)} selectors"
+    return decide(not ahead.any()), figure
+
+
+SCALE = [
+    Statement(
+        name="time-in-proportion",
+        source="library",
+        text=f"the default's time grows as N to a power of at most {LINEAR}, n a hundredth of N",
+        tested="processor time on one thread, each pool in a process of its own",
+        tables=("13_scaling/times_exponents.csv",),
+        judge=_grows_in_proportion,
+        heading="Time and memory",
+        headline=True,
+        notebook="13_scaling",
+    ),
+    Statement(
+        name="announced",
+        source="library",
+        text="a large pool takes at most half more time than is announced before it is chosen from",
+        tested="processor time on one thread against what the command line announces",
+        tables=("13_scaling/times_announced.csv",),
+        judge=_announced,
+        heading="Time and memory",
+        notebook="13_scaling",
+    ),
+    Statement(
+        name="cells-lose-little",
+        source="library",
+        text=f"cells lose at most {100 * LOST:.0f} % of what an exact choice gains over chance",
+        tested="pools that can be compared as a whole, cut into cells all the same",
+        tables=("13_scaling/shortcuts.csv",),
+        judge=_cells_lose_little,
+        heading="What cells cost",
+        headline=True,
+        notebook="13_scaling",
+    ),
+    Statement(
+        name="peers",
+        source="library",
+        text="no selector of another package is quicker than ours of the same kind and covers as "
+        "well",
+        tested="the same rows and budget, one run; where the packages are installed",
+        tables=("13_scaling/times_pairs.csv",),
+        judge=_ahead_of_peers,
+        heading="Other packages",
+        run="full",
+        notebook="13_scaling",
+    ),
+]

@@ -47,10 +47,13 @@ def _announced(announced: pd.DataFrame) -> Judged:
     return decide(late.max() <= LATE, condition), figure
 
 
-def _ahead_of_peers(pairs: pd.DataFrame) -> Judged:
-    ahead = (pairs["times_our_seconds"] < 1.0) & (pairs["coverage_above"] <= 0.0)
-    figure = f"{span(pairs['times_our_seconds'], 1)} times our seconds, {len(pairs)} selectors"
-    return decide(not ahead.any()), figure
+def _quicker_than_peers(pairs: pd.DataFrame) -> Judged:
+    times = pairs["times_our_seconds"]
+    figure = f"{span(times, 1)} times our seconds, {len(pairs)} selectors"
+    for one in pairs[times < 1.0].itertuples():
+        gap = number(one.coverage_above, 3, signed=True)
+        figure += f"; quicker: {one.method} of {one.package}, coverage left {gap}"
+    return decide(bool((times >= 1.0).all())), figure
 
 
 SCALE = [
@@ -89,11 +92,10 @@ SCALE = [
     Statement(
         name="peers",
         source="library",
-        text="no selector of another package is quicker than ours of the same kind and covers as "
-        "well",
+        text="ours are quicker than the selectors of other packages that do the same",
         tested="the same rows and budget, one run; where the packages are installed",
         tables=("13_scaling/times_pairs.csv",),
-        judge=_ahead_of_peers,
+        judge=_quicker_than_peers,
         heading="Other packages",
         run="full",
         notebook="13_scaling",

@@ -45,7 +45,7 @@ def test_bad_input_is_named():
 
 
 def test_a_gaussian_map_takes_the_most_memory():
-    """Its 8 r m bytes at least; the sparse map keeps its own matrix, the others take less than half."""
+    """Its 8 r m bytes at least; the sparse map keeps its matrix, the others take less than half."""
     r, m = 20_000, 64
     draws = {name: kind.draw for name, kind in SKETCHES.items()}
     megabytes = sketch_costs(draws, [r], m, repeats=1).set_index("map")["megabytes"]

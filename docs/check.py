@@ -124,6 +124,8 @@ class Visit:
                 )
             except Exception as error:  # whatever the browser says, it was not found
                 self._note("not found", str(error).splitlines()[0])
+            # The summaries of what was found are still being fetched: to leave would cut them off.
+            self.page.wait_for_load_state("networkidle")
 
     def dark(self) -> None:
         """Looks whether text is readable in the dark."""

@@ -58,15 +58,27 @@ def names_by_part() -> dict[str, list[str]]:
 def _directive(name: str) -> str:
     thing = getattr(skmm, name)
     if inspect.isclass(thing):
-        return (
-            f".. autoclass:: skmm.{name}\n   :members:\n   :inherited-members: Exception, Warning"
-        )
+        return f".. autoclass:: skmm.{name}\n   :members: {', '.join(_members(thing))}"
     if callable(thing):
         return f".. autofunction:: skmm.{name}"
     # A constant's text is its module's: its own would be that of its type.
     about = inspect.getdoc(import_module(f"skmm.{skmm._MODULE_OF[name]}"))
     text = about.replace("Example:\n", "**Example**\n\n")
     return f".. py:data:: skmm.{name}\n\n{textwrap.indent(textwrap.dedent(text), '   ')}"
+
+
+def _members(cls: type) -> list[str]:
+    """Returns what the library's own classes add to ``cls``: not what scikit-learn or torch do."""
+    own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "skmm"]
+    names = dict.fromkeys(name for base in own for name in vars(base) if not name.startswith("_"))
+    return [name for name in names if _is_ours(inspect.getattr_static(cls, name))]
+
+
+def _is_ours(member: object) -> bool:
+    """Whether a member has code of the library: fields are told by the text of their class."""
+    code = getattr(member, "__func__", None) or getattr(member, "fget", None)
+    code = code or getattr(member, "func", None) or member
+    return inspect.isfunction(code) and code.__module__.partition(".")[0] == "skmm"
 
 
 _HEAD = """# Reference

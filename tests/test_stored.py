@@ -100,6 +100,13 @@ def test_subset_is_that_of_the_array(rows, mapped, criterion, m):
         assert other.certificate.slack == pytest.approx(chosen[0].certificate.slack, rel=1e-9)
 
 
+@pytest.mark.parametrize("sketch", skmm.SKETCHES)
+def test_sketch_is_that_of_the_array_to_the_last_bit(rows, mapped, sketch):
+    """In single precision, where the kernel of a product shows in the seventh digit."""
+    views = [skmm.PoolView.of(pool, m=8, rng=1, sketch=sketch) for pool in (rows, mapped)]
+    np.testing.assert_array_equal(*[view.rows for view in views])
+
+
 @pytest.mark.parametrize("method", [name for name, one in skmm.SELECTORS.items() if not one.needs])
 def test_other_methods_take_all_rows(rows, mapped, method):
     if method == "kernel_thinning":

@@ -66,14 +66,17 @@ class Pool:
     def sketched(self) -> NDArray[np.floating] | StoredRows:
         r""":math:`\tilde G = G\,\Gamma`, shape ``[N, m]``: sketched where and as the rows are.
 
-        Rows out of core stay there, unless they are sketched: then the sketch is held.
+        Rows out of core stay there, unless they are sketched: then the sketch is held. Arrays are
+        sketched by the same blocks as these, so that their sketches are the same to the last bit.
         """
         r, stored = self.rows.shape[1], isinstance(self.rows, StoredRows)
         if self.m == r:
             return self.rows if stored else self.features
         drawn = SKETCHES[self.sketch].draw(r, self.m, rng=self.rng)
         if stored:
-            return _sketch_stored(drawn, self.rows, self.m)
+            _check_held(self.rows, self.m)
+        if stored or isinstance(self.rows, np.ndarray):
+            return _sketch_by_blocks(drawn, self.rows, self.m)
         with large_product(self.N * r * self.m):
             return to_array(drawn(self.rows))
 
@@ -83,12 +86,8 @@ class Pool:
         return Spectrum.of(self.sketched)
 
 
-def _sketch_stored(sketch: Any, rows: StoredRows, m: int) -> NDArray[np.floating]:
-    """Sketches rows out of core block by block; the sketch is held in memory.
-
-    Raises:
-        ValueError: it takes more than a gigabyte.
-    """
+def _check_held(rows: StoredRows, m: int) -> None:
+    """Raises ``ValueError`` if the sketch of rows out of core takes more than a gigabyte."""
     taken = len(rows) * m * rows.dtype.itemsize
     if taken > _SKETCH:
         raise ValueError(
@@ -96,6 +95,12 @@ def _sketch_stored(sketch: Any, rows: StoredRows, m: int) -> NDArray[np.floating
             f"rows out of core, whose sketch is held in memory, got m={m}; sketch them to a store "
             "once (skmm sketch) and select from that"
         )
+
+
+def _sketch_by_blocks(
+    sketch: Any, rows: StoredRows | NDArray[np.floating], m: int
+) -> NDArray[np.floating]:
+    """Sketches rows block by block; the sketch is held in memory."""
     out = np.empty((len(rows), m), rows.dtype)
     for part, block in scan(rows):
         with large_product(block.size * m):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from skmm_study.ledger.evidence import Evidence
+from skmm_study.report.luck import mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,11 +123,8 @@ def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
 
 def student(values: ArrayLike) -> tuple[float, float, float]:
     r"""Returns the mean and its 95 % interval, :math:`\bar v \pm t_{T-1} s / \sqrt T`."""
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:  # a single trial tells no spread
-        return float(values.mean()), np.nan, np.nan
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+    mean, low, high = mean_interval(values).values()
+    return mean, low, high
 
 
 def interval(mean: float, low: float, high: float, digits: int = 2, *, signed: bool = False) -> str:

@@ -45,7 +45,7 @@ TEST_SHARE = 0.2
 WIDTH, STEP = 448, 0.3
 
 
-def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = None) -> CompactPool:
+def load_faces_pool(path: str | os.PathLike | None = None) -> CompactPool:
     r"""Reads features of UTKFace with ages in years, a regression pool.
 
     Coordinates as of :func:`skmm_study.vision.compact.load_cars_features`, the leading ones alone:
@@ -54,7 +54,6 @@ def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = No
     Args:
         path: the ``.npz`` file, with its ``.json`` beside it; by default the one in ``data/`` of
             the checkout.
-        r: keep the r leading coordinates; without it all that the file holds.
 
     Returns:
         Features and provenance; labels are ages in whole years, class names there are none. Rows
@@ -62,9 +61,9 @@ def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = No
 
     Raises:
         FileNotFoundError: there is no such file; says where to get it.
-        ValueError: the file is damaged or does not belong to its provenance, or r is out of range.
+        ValueError: the file is damaged or does not belong to its provenance.
     """
-    return read_compact(path or shipped_folder() / FILE, make=MAKE, r=r)
+    return read_compact(path or shipped_folder() / FILE, make=MAKE)
 
 
 def load_faces(data: str | os.PathLike | None = None) -> ImageSet:

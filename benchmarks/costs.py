@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -38,20 +38,11 @@ from skmm_scale.costs import (
     selection_stages,
     sketch_cost,
 )
+from skmm_study.trials.machine import processor_seconds
 
 Row = dict[str, Any]
-
-
-def least(work: Callable[[], float], repeats: int = 3) -> float:
-    """Returns the least of what some calls return."""
-    return min(work() for _ in range(repeats))
-
-
-def took(work: Callable[[], Any]) -> float:
-    """Returns the processor time of a call."""
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
+Run = tuple[int, float, float, float]
+"""A size, the seconds measured there, operations and bytes moved."""
 
 
 def a_batch(model: nn.Module, batches: list[Any], **options: Any) -> float:
@@ -67,23 +58,27 @@ def a_batch(model: nn.Module, batches: list[Any], **options: Any) -> float:
     return (time.process_time() - moments[1]) / (len(batches) - 1)
 
 
-def gradients_in_r(m: int = 512, B: int = 64) -> list[tuple[Row, Stage]]:
+def gradients_in_r(m: int = 512, B: int = 64) -> Iterator[Run]:
     """A linear layer of ``d d`` parameters, 10⁴ to 10⁷, on vectors."""
-    runs = []
     for d in (100, 316, 1000, 3162):
         torch.manual_seed(0)
         model = nn.Linear(d, d, bias=False)
         batches = list(torch.randn(B * 5, d).split(B))
-        seconds = least(partial(a_batch, model, batches, m=m, last=1))
+        seconds = min(a_batch(model, batches, m=m, last=1) for _ in range(3))
         operations, moved = sketch_cost(d, d, 1, m)
-        stage = Stage("gradients", B * (2.0 * d * d + operations), 4.0 * d * d + B * moved, 0.0)
-        runs.append(({"part": "gradients", "over": "r", "size": d * d, "seconds": seconds}, stage))
-    return runs
+        yield d * d, seconds, B * (2.0 * d * d + operations), 4.0 * d * d + B * moved
+
+
+def language_model(**sizes: Any) -> tuple[nn.Module, Architecture]:
+    """Returns a model of LLaMA's kind with random weights, and its sizes."""
+    config = transformers.LlamaConfig(**sizes)
+    torch.manual_seed(0)
+    return transformers.LlamaForCausalLM(config), Architecture.of(config.to_dict())
 
 
 def counted(m: int = 512, T: int = 32) -> list[Row]:
     """Operations of a model of a hundred million parameters, by a counter and by the model."""
-    config = transformers.LlamaConfig(
+    model, sizes = language_model(
         vocab_size=16_000,
         hidden_size=768,
         intermediate_size=2048,
@@ -92,7 +87,6 @@ def counted(m: int = 512, T: int = 32) -> list[Row]:
         num_key_value_heads=4,
         attn_implementation="eager",
     )
-    model, table = transformers.LlamaForCausalLM(config), []
     batches = [{"input_ids": x} for x in torch.randint(0, 16_000, (2, T)).split(1)]
     options = {"m": m, "parameters": ["model.layers.10.*"], "loss": "causal-lm", "rng": 0}
     totals = []
@@ -101,19 +95,20 @@ def counted(m: int = 512, T: int = 32) -> list[Row]:
         with FlopCounterMode(display=False) as counter:
             sketched_gradients(model, some, **options)
         totals.append(counter.get_total_flops())
-    one = GradientCost(Architecture.of(config.to_dict()), T, m)
-    for name, operations in (
-        ("counted", totals[0] - totals[1]),
-        ("forecast", one.flops + one.products),
-    ):
-        row = {"part": f"operations, {name}", "over": "parameters", "size": one.model.parameters}
-        table.append(row | {"operations": int(operations)})
-    return table
+    one = GradientCost(sizes, T, m)
+    row = {"over": "parameters", "size": sizes.parameters}
+    return [
+        {"part": f"operations, {name}", **row, "operations": int(operations)}
+        for name, operations in (
+            ("counted", totals[0] - totals[1]),
+            ("forecast", one.flops + one.products),
+        )
+    ]
 
 
-def gradients_in_T(m: int = 512) -> list[tuple[Row, Stage]]:
+def gradients_in_T(m: int = 512) -> Iterator[Run]:
     """Two blocks of width 256, samples of 4 to 4,096 tokens, one a batch."""
-    config = transformers.LlamaConfig(
+    model, sizes = language_model(
         vocab_size=1000,
         hidden_size=256,
         intermediate_size=704,
@@ -121,61 +116,51 @@ def gradients_in_T(m: int = 512) -> list[tuple[Row, Stage]]:
         num_attention_heads=4,
         max_position_embeddings=4096,
     )
-    torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(config)
-    sizes, runs = Architecture.of(config.to_dict()), []
+    options = {"m": m, "parameters": ["model.layers.*"], "loss": "causal-lm"}
     for T in (4, 16, 64, 256, 1024, 4096):
         batches = [{"input_ids": x} for x in torch.randint(0, 1000, (3, T)).split(1)]
-        options = {"m": m, "parameters": ["model.layers.*"], "loss": "causal-lm"}
-        seconds = least(partial(a_batch, model, batches, **options), 2 if T < 4096 else 1)
+        seconds = min(a_batch(model, batches, **options) for _ in range(2 if T < 4096 else 1))
         one = GradientCost(sizes, T, m, target=Target(2))
-        stage = Stage("gradients", one.flops + one.sketch_flops, one.bytes + one.sketch_bytes, 0.0)
-        runs.append(({"part": "gradients", "over": "T", "size": T, "seconds": seconds}, stage))
-    return runs
+        yield T, seconds, one.flops + one.sketch_flops, one.bytes + one.sketch_bytes
 
 
-def gradients_in_N(m: int = 128, d: int = 100, B: int = 50) -> list[tuple[Row, Stage]]:
+def gradients_in_N(m: int = 128, d: int = 100, B: int = 50) -> Iterator[Run]:
     """Pools of 10² to 10⁵ samples; the plan, made once a pool, is part of the time."""
     torch.manual_seed(0)
-    model, runs = nn.Linear(d, d, bias=False), []
+    model = nn.Linear(d, d, bias=False)
     operations, moved = sketch_cost(d, d, 1, m)
     for N in (100, 1000, 10_000, 100_000):
         batches = torch.randn(N, d).split(B)
         work = partial(sketched_gradients, model, batches, m=m, last=1, rng=0)
-        seconds = least(partial(took, work), 3 if N < 10**5 else 1)
-        stage = Stage("gradients", N * (2.0 * d * d + operations), N * moved, 0.0)
-        runs.append(({"part": "gradients", "over": "N", "size": N, "seconds": seconds}, stage))
-    return runs
+        seconds = processor_seconds(work, 3 if N < 10**5 else 1)
+        yield N, seconds, N * (2.0 * d * d + operations), N * moved
 
 
-def spectrum_in_N(m: int = 128) -> list[tuple[Row, Stage]]:
+def spectrum_in_N(m: int = 128) -> Iterator[Run]:
     """Second moments of 10³ to 10⁶ rows and their eigenvectors."""
-    runs = []
     for N in (1000, 10_000, 100_000, 1_000_000):
         rows = np.random.default_rng(0).standard_normal((N, m), np.float32)
-        seconds = least(partial(took, partial(Spectrum.of, rows)))
         stage = selection_stages(N, 1, m)[1]
-        runs.append(({"part": "spectrum", "over": "N", "size": N, "seconds": seconds}, stage))
-    return runs
+        yield N, processor_seconds(partial(Spectrum.of, rows)), stage.flops, stage.bytes
 
 
-def selection_in_N(m: int = 64) -> list[tuple[Row, Stage]]:
+def selection_in_N(m: int = 64) -> Iterator[Run]:
     """Choosing a twentieth of 500 to 10,000 rows by the default, its stages together."""
-    runs = []
     for N in (500, 2000, 5000, 10_000):
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((N, m)) * np.exp(-np.arange(m) / 30)
         work = partial(select, rows, N // 20, rng=0)
-        seconds = least(partial(took, work), 1 if N > 5000 else 2)
+        seconds = processor_seconds(work, 1 if N > 5000 else 2)
         stages = selection_stages(N, N // 20, m)
-        stage = Stage("selection", sum(s.flops for s in stages), sum(s.bytes for s in stages), 0.0)
-        runs.append(({"part": "selection", "over": "N", "size": N, "seconds": seconds}, stage))
-    return runs
+        yield N, seconds, sum(s.flops for s in stages), sum(s.bytes for s in stages)
 
 
-def with_forecasts(runs: list[tuple[Row, Stage]]) -> list[Row]:
-    """Adds what the fitted rates forecast, and the exponent of time between the two largest."""
-    table, stages = [row for row, _ in runs], [stage for _, stage in runs]
+def with_forecasts(part: str, over: str, runs: Iterable[Run]) -> list[Row]:
+    """Adds what the fitted rates forecast, and the exponent of time between neighbouring sizes."""
+    table, stages = [], []
+    for size, seconds, operations, moved in runs:
+        table.append({"part": part, "over": over, "size": size, "seconds": seconds})
+        stages.append(Stage(part, operations, moved, 0.0))
     rates = Rates.fitted(stages, [row["seconds"] for row in table])
     for row, stage in zip(table, stages, strict=True):
         row |= {"forecast": rates.seconds(stage)}
@@ -190,12 +175,12 @@ def sparse_signs(r: int = 10**6, m: int = 512, N: int = 64) -> list[Row]:
     """The sparse sign sketch of rows against a copy of them into a touched buffer."""
     rows = np.random.default_rng(0).standard_normal((N, r), np.float32)
     copy = np.ones_like(rows)
-    copied = least(partial(took, partial(np.copyto, copy, rows)))
+    copied = processor_seconds(partial(np.copyto, copy, rows))
     table = []
     for nonzeros in (8, 4, 2, 1):
         sketch = SparseSignSketch.draw(r, m, rng=0, nonzeros=nonzeros)
         sketch(rows[:1])  # makes the matrix, which is kept
-        seconds = least(partial(took, partial(sketch, rows)))
+        seconds = processor_seconds(partial(sketch, rows))
         row = {"part": "sparse-sign", "over": "nonzeros", "size": nonzeros, "seconds": seconds}
         table.append(row | {"share of a copy": copied / seconds})
     return table
@@ -225,11 +210,11 @@ def variances(m: int = 256, side: int = 300, draws: int = 1000) -> list[Row]:
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "counted": counted,
-    "r": lambda: with_forecasts(gradients_in_r()),
-    "T": lambda: with_forecasts(gradients_in_T()),
-    "N": lambda: with_forecasts(gradients_in_N()),
-    "spectrum": lambda: with_forecasts(spectrum_in_N()),
-    "selection": lambda: with_forecasts(selection_in_N()),
+    "r": lambda: with_forecasts("gradients", "r", gradients_in_r()),
+    "T": lambda: with_forecasts("gradients", "T", gradients_in_T()),
+    "N": lambda: with_forecasts("gradients", "N", gradients_in_N()),
+    "spectrum": lambda: with_forecasts("spectrum", "N", spectrum_in_N()),
+    "selection": lambda: with_forecasts("selection", "N", selection_in_N()),
     "sparse": sparse_signs,
     "variance": variances,
 }

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from skmm.gradients import GradientSketch, sketched_gradients
 from skmm.gradients.parameters import frozen
 from skmm.gradients.tokens import TokenBatches
+from skmm_study.trials.machine import processor_seconds
 
 PARTS = {
     "last block": ["bert.encoder.layer.5.*"],
@@ -85,13 +84,6 @@ def error(model: torch.nn.Module, columns: dict[str, Any], sketch: GradientSketc
     return float(np.linalg.norm(rows - truth) / np.linalg.norm(truth))
 
 
-def clock(work: Callable[[], object]) -> float:
-    """Returns the seconds of the processor that ``work()`` takes."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 def main() -> None:
     """Prints one line a part: the ratio of medians, and the difference of rows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,7 +110,8 @@ def main() -> None:
             "sketched_s": lambda run=run: sketched_gradients(model, batches, **run),
         }
         times = [
-            {name: clock(work) for name, work in stages.items()} for _ in range(options.repeats)
+            {name: processor_seconds(work, 1) for name, work in stages.items()}
+            for _ in range(options.repeats)
         ]
         line = {"part": part, "r": sketch.r, "m": sketch.m, "N": options.pool}
         line |= {name: statistics.median(row[name] for row in times) for name in stages}

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 
 from skmm.gradients import sketched_gradients
 from skmm_scale.costs import Architecture, GradientCost, Rates, Stage, Target
+from skmm_study.trials.costs import metered
+from skmm_study.trials.machine import processor_seconds
 
 RANK = 8
 
@@ -65,42 +66,6 @@ def with_adapters(model: nn.Module) -> nn.Module:
     return adapted
 
 
-class Peak(threading.Thread):
-    """Watches resident memory, in bytes, until it is told to stop."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.start_bytes = self.bytes = resident()
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        """Looks a hundred times a second."""
-        while not self._done.wait(0.01):
-            self.bytes = max(self.bytes, resident())
-
-    def stop(self) -> int:
-        """Returns the peak."""
-        self._done.set()
-        self.join()
-        return self.bytes
-
-
-def resident() -> int:
-    """Returns the bytes of this process that are in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
-
-
-def processor_seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Returns the least processor time of some calls."""
-    taken = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        work()
-        taken.append(time.process_time() - begin)
-    return min(taken)
-
-
 def measured_rates(sizes: Architecture, positions: int, dtype: torch.dtype) -> Rates:
     """Measures products of a block's shapes on so many positions, and a copy."""
     matrices = [torch.randn(*shape).to(dtype) for shape in sizes.matrices.values()]
@@ -139,18 +104,18 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, object]:
     ids = torch.randint(0, sizes.vocabulary, (options.samples, options.tokens))
     batches = [{"input_ids": part} for part in ids.split(options.batch)]
     weights = sum(p.nbytes for p in model.parameters())
-    peak, moments = Peak(), []
-    peak.start()
-    rows = sketched_gradients(
-        model,
-        timed(batches, moments),
-        m=options.m,
-        parameters=patterns,
-        loss="causal-lm",
-        rng=0,
-    )
+    moments: list[float] = []
+    with metered() as costs:
+        rows = sketched_gradients(
+            model,
+            timed(batches, moments),
+            m=options.m,
+            parameters=patterns,
+            loss="causal-lm",
+            rng=0,
+        )
     seconds = (time.process_time() - moments[1]) / (len(batches) - 1) / options.batch
-    held = weights + peak.stop() - peak.start_bytes
+    held = weights + 1e6 * costs.peak_mb
     forecast = rates.seconds(
         Stage(name, one.flops + one.sketch_flops, one.bytes + one.sketch_bytes, one.memory)
     )

@@ -1,5 +1,6 @@
 """The three statements of what must be installed agree with one another."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_conda_environment_states_the_same_bounds():
     assert SpecifierSet(stated.pop("python")) == SpecifierSet(PROJECT["requires-python"])
     assert stated.pop("pip") == ""
     assert stated == {name: str(pins[0].specifier) for name, pins in DIRECT.items()}
+
+
+def test_extras_that_documents_name_exist():
+    """In commands, ``skmm[cli]`` or ``.[test,clip]``; CONTRIBUTING lists them all."""
+    extras = set(PROJECT["optional-dependencies"])
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "data").glob("*.md")]
+    named = set()
+    for page in [*pages, *(ROOT / "lib").rglob("*.py")]:
+        for some in re.findall(r"""["'](?:skmm|\.)\[([a-z,]+)\]""", page.read_text("utf-8")):
+            named.update(some.split(","))
+    assert named <= extras
+    listed = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("its extras")[2]
+    assert set(re.findall("`([a-z]+)`", listed.partition("for a checkout")[0])) == extras
 
 
 def test_conda_environment_installs_this_checkout():

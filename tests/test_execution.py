@@ -174,6 +174,24 @@ def test_dead_kernel_is_reported(project):
     assert not (build / "01_toy.ipynb").exists()
 
 
+def test_kernel_that_is_slow_to_rest_is_not_interrupted(project, capfd):
+    """It has answered the last request and is still at it when the run ends: nothing is printed."""
+    slow = """import time
+
+handlers = get_ipython().kernel.shell_handlers
+answer = handlers["kernel_info_request"]
+
+
+async def answer_slowly(*request):
+    await answer(*request)
+    time.sleep(0.3)
+
+
+handlers["kernel_info_request"] = answer_slowly"""
+    run(project.write_notebook("01_toy", OPEN, slow, "output.close()"))
+    assert not capfd.readouterr().err
+
+
 def test_results_of_an_earlier_run_do_not_pass_for_new_ones(project):
     """A notebook that forgets to close its output fails, although an old provenance lies there."""
     path = project.write_notebook("01_toy", "seed")

@@ -30,6 +30,7 @@ PACKAGES = {
 }
 SURFACES = {"skmm": skmm, "skmm_study": skmm_study}
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+NEIGHBOUR = re.compile(r"\b(Previous|Next):\s+\[(\d\d)[^\]]*\]\(([^)\s]+)\)")
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -55,7 +56,12 @@ def complaints(path):
         places = {"profile": "default", "out_dir": f"../figures/{path.stem}"}
         if places.items() - {key: declared.get(key) for key in places}.items():
             found.append(f"must declare {places}")
-    return found + complaints_about_code(notebook) + complaints_about_images(notebook, path)
+    return (
+        found
+        + complaints_about_code(notebook)
+        + complaints_about_images(notebook, path)
+        + complaints_about_neighbours(notebook, path)
+    )
 
 
 def complaints_about_code(notebook):
@@ -102,13 +108,28 @@ def complaints_about_imports(source):
     return found
 
 
+def prose_of(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
 def complaints_about_images(notebook, path):
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    images = IMAGE.findall(prose)
+    images = IMAGE.findall(prose_of(notebook))
     found = [f"shows {image}, missing" for image in images if not (path.parent / image).is_file()]
     if not any(image.startswith(f"../figures/{path.stem}/") for image in images):
         found.append("shows none of its figures")
     return found
+
+
+def complaints_about_neighbours(notebook, path):
+    """Each leads to the notebooks before and after it in its folder, by number and file."""
+    names = sorted(file.name for file in path.parent.glob("[0-9][0-9]_*.ipynb"))
+    here = names.index(path.name)
+    due = {("Previous", name[:2], name) for name in names[:here][-1:]}
+    due |= {("Next", name[:2], name) for name in names[here + 1 :][:1]}
+    linked = set(NEIGHBOUR.findall(prose_of(notebook)))
+    return [f"lacks {way}: {name}" for way, _, name in sorted(due - linked)] + [
+        f"has no neighbour {way}: {name}" for way, _, name in sorted(linked - due)
+    ]
 
 
 def test_every_notebook_is_numbered():
@@ -241,6 +262,10 @@ def spoil_figure(notebook):
     notebook.cells[-1].source = "No figure."
 
 
+def spoil_neighbour(notebook):
+    notebook.cells[-1].source += "\nNext: [02, more](02_more.ipynb)."
+
+
 def spoil_length(notebook):
     notebook.cells += [v4.new_markdown_cell("More.") for _ in range(60)]
 
@@ -261,6 +286,7 @@ def spoil_format(notebook):
         (spoil_prose, "cell 3 has no prose before it"),
         (spoil_image, "shows ../figures/01_toy/gone.png, missing"),
         (spoil_figure, "shows none of its figures"),
+        (spoil_neighbour, "has no neighbour Next: 02_more.ipynb"),
         (spoil_length, "cells, over 60"),
         (spoil_format, "is malformed"),
     ],
@@ -273,3 +299,10 @@ def test_bad_notebook_is_refused(project, spoil, complaint):
     path.write_text(json.dumps(notebook))
     (found,) = complaints(path)
     assert complaint in found
+
+
+def test_notebook_without_its_neighbours_is_refused(project):
+    """A notebook that comes last changes what the one before it must lead to."""
+    first, last = (project.write_notebook(name, "x = 1") for name in ("01_toy", "02_more"))
+    assert complaints(first) == ["lacks Next: 02_more.ipynb"]
+    assert complaints(last) == ["lacks Previous: 01_toy.ipynb"]

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -36,6 +37,16 @@ def test_each_name_has_one_home(package):
     listed = [name for names in package._HOME.values() for name in names]
     assert len(listed) == len(set(listed))
     assert dir(package) == package.__all__ == sorted(listed)
+
+
+def test_study_offers_what_is_used():
+    """By a notebook, a benchmark or a page; classes may be of results alone."""
+    root = Path(__file__).resolve().parent.parent
+    readers = [("notebooks", "*.ipynb"), ("benchmarks", "*.py"), ("docs", "*.md"), ("data", "*.md")]
+    files = [file for folder, pattern in readers for file in (root / folder).rglob(pattern)]
+    words = set(re.findall(r"\w+", "\n".join(file.read_text("utf-8") for file in files)))
+    unread = set(skmm_study.__all__) - words
+    assert [name for name in unread if not inspect.isclass(getattr(skmm_study, name))] == []
 
 
 def test_type_checkers_see_the_table_that_runs():

@@ -23,6 +23,7 @@ its running statistics, so :math:`\hat x` is a fixed function of its input.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -61,30 +62,27 @@ def closed_form(module: nn.Module) -> Form | None:
         return None
     weight, bias = own["weight"], own.get("bias")
     if weight.ndim == 2 and (bias is None or bias.shape == weight.shape[1:]):
-        return _transposed_linear
+        return partial(_linear, transposed=True)
     if weight.ndim == 1 and (bias is None or bias.shape == weight.shape):
         return _scaled
     return None
 
 
 def _linear(
-    layer: nn.Module, held: dict[str, str], x: Tensor, delta: Tensor, into: Collector
+    layer: nn.Module,
+    held: dict[str, str],
+    x: Tensor,
+    delta: Tensor,
+    into: Collector,
+    *,
+    transposed: bool = False,
 ) -> None:
     delta = _flat(delta)
     if "bias" in held:
         into.add(held["bias"], delta.sum(-1))
     if "weight" in held:
-        into.add_outer(held["weight"], delta.unsqueeze(1), _flat(x).unsqueeze(1))
-
-
-def _transposed_linear(
-    layer: nn.Module, held: dict[str, str], x: Tensor, delta: Tensor, into: Collector
-) -> None:
-    delta = _flat(delta)
-    if "bias" in held:
-        into.add(held["bias"], delta.sum(-1))
-    if "weight" in held:
-        into.add_outer(held["weight"], _flat(x).unsqueeze(1), delta.unsqueeze(1))
+        left, right = (_flat(x), delta) if transposed else (delta, _flat(x))
+        into.add_outer(held["weight"], left.unsqueeze(1), right.unsqueeze(1))
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -117,6 +117,8 @@ def _run_cells(notebook: Path, partial: Path, parameters: dict, failed: Path) ->
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
+    from skmm_study.execution.kernel import AskingKernelManager
+
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -125,6 +127,7 @@ def _run_cells(notebook: Path, partial: Path, parameters: dict, failed: Path) ->
             cwd=str(notebook.parent),
             progress_bar=False,
             log_output=True,
+            kernel_manager_class=AskingKernelManager,
             config=Config(KernelManager={"transport_encryption": "auto"}),
         )
     except (PapermillExecutionError, DeadKernelError) as error:

@@ -120,7 +120,6 @@ ALGORITHM = [
         tested="energy left out against the bound of Halko, Martinsson and Tropp",
         tables=("02_gradient_sketching/fidelity.csv", "02_gradient_sketching/theory.csv"),
         judge=_range_finder,
-        notebook="02_gradient_sketching",
         heading="Subspace, Gram matrix and leverage",
     ),
     Statement(
@@ -130,7 +129,6 @@ ALGORITHM = [
         tested="32 batches of the paper's mixture, one map or one a batch",
         tables=("02_gradient_sketching/batches.csv",),
         judge=_one_map,
-        notebook="02_gradient_sketching",
         heading="A fresh map for every batch",
         headline=True,
     ),
@@ -141,7 +139,6 @@ ALGORITHM = [
         tested="two mixtures, budgets 24 to 192, shuffled batches of 64",
         tables=("02_gradient_sketching/selection.csv",),
         judge=_one_map_for_subsets,
-        notebook="02_gradient_sketching",
         heading="What that does to the selected subset",
     ),
     Statement(
@@ -159,7 +156,6 @@ ALGORITHM = [
         "uses 1/0.9 to 1/0.6",
         tables=("03_moment_matching/relaxation.csv",),
         judge=_program_chooses,
-        notebook="03_moment_matching",
         heading="The program as stated",
         headline=True,
     ),
@@ -170,7 +166,6 @@ ALGORITHM = [
         tested="a reconstruction of it at c_S = 1/0.9; less than 1 % left counts as solved",
         tables=("03_moment_matching/relaxation.csv",),
         judge=_recipe,
-        notebook="03_moment_matching",
         heading="The program as stated",
     ),
     Statement(
@@ -180,7 +175,6 @@ ALGORITHM = [
         tested="excess risk of draws from exact solutions, a mixture with a 1 % cluster, n = 96",
         tables=("03_moment_matching/slack.csv",),
         judge=_smaller_slack,
-        notebook="03_moment_matching",
         heading="The program as stated",
     ),
     Statement(
@@ -190,7 +184,6 @@ ALGORITHM = [
         tested="exact solution at c_S = 1/0.9, many draws beside as many uniform ones",
         tables=("03_moment_matching/law.csv",),
         judge=_draw_against_uniform,
-        notebook="03_moment_matching",
         heading="The program as stated",
     ),
     Statement(
@@ -200,7 +193,6 @@ ALGORITHM = [
         tested="the paper's mixture, many seeds",
         tables=("01_synthetic_linear_probing/worst_case.csv",),
         judge=_draw_misses_clusters,
-        notebook="01_synthetic_linear_probing",
         heading="What rounding does to SkMM, and its worst case",
         headline=True,
     ),

@@ -11,6 +11,7 @@ from skmm_study.ledger.statements import (
     Statement,
     decide,
     interval,
+    points,
     proportion,
     span,
     student,
@@ -96,7 +97,7 @@ def finetuned(differences: pd.DataFrame, method: str, layers: str = "last two la
     rows = differences[(differences["method"] == method)]
     rows = rows[rows["layers"] == layers].set_index("n").sort_index()
     figure = "points at n = " + ", ".join(
-        f"{n}: {interval(*(100 * row[['mean', 'low', 'high']]), 1, signed=True)}"
+        f"{n}: {points(row)}"
         for n, row in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].iterrows()
     )
     figure += f"; clear of zero upwards at {int((rows['low'] > 0).sum())} of {len(rows)} budgets"
@@ -118,7 +119,6 @@ EXPERIMENTS = [
         tested="the closed-form split of the excess risk on the paper's mixture",
         tables=(f"{SYNTHETIC}/balance.csv",),
         judge=_failure_modes,
-        notebook=SYNTHETIC,
         heading="Variance and bias",
     ),
     Statement(
@@ -128,7 +128,6 @@ EXPERIMENTS = [
         tested="herding that takes the farthest sample, not the nearest as in the text's reference",
         tables=(f"{SYNTHETIC}/comparison.csv",),
         judge=partial(_published_row, method="herding_farthest"),
-        notebook=SYNTHETIC,
         heading="Risk of every selector",
     ),
     Statement(
@@ -138,7 +137,6 @@ EXPERIMENTS = [
         tested="the paper's algorithm as stated, with an exact solver",
         tables=(f"{SYNTHETIC}/comparison.csv",),
         judge=partial(_published_row, method="skmm_paper"),
-        notebook=SYNTHETIC,
         heading="Risk of every selector",
     ),
     Statement(
@@ -148,7 +146,6 @@ EXPERIMENTS = [
         tested="exchange on V-optimality in unit rows, a metric chosen on this pool",
         tables=(f"{SYNTHETIC}/comparison.csv",),
         judge=partial(_published_row, method="skmm"),
-        notebook=SYNTHETIC,
         heading="Risk of every selector",
     ),
     Statement(
@@ -158,7 +155,6 @@ EXPERIMENTS = [
         tested="the selectors of the paper's table and exchange, at one ridge penalty",
         tables=(f"{SYNTHETIC}/risk.csv",),
         judge=partial(_least_risk, method="skmm_paper"),
-        notebook=SYNTHETIC,
         heading="Risk of every selector",
         headline=True,
     ),
@@ -169,7 +165,6 @@ EXPERIMENTS = [
         tested="the same; unit rows, a metric chosen on this pool, one ridge penalty",
         tables=(f"{SYNTHETIC}/risk.csv",),
         judge=partial(_least_risk, method="skmm"),
-        notebook=SYNTHETIC,
         heading="Risk of every selector",
         headline=True,
     ),
@@ -181,7 +176,6 @@ EXPERIMENTS = [
         tested="MobileNetV2 features (CLIP's do not ship), mean over budgets 500 to 4,000",
         tables=(f"{TUNED}/scores.csv",),
         judge=partial(_against_uniform, pool="cars", unit=100, digits=1),
-        notebook=TUNED,
         heading="Who leads",
     ),
     Statement(
@@ -193,7 +187,6 @@ EXPERIMENTS = [
         "of the draw",
         tables=("06_finetuning/differences.csv",),
         judge=partial(finetuned, method="SkMM, random labels"),
-        notebook="06_finetuning",
         heading="On the images, all 196 classes",
         headline=True,
         run="full",
@@ -205,7 +198,6 @@ EXPERIMENTS = [
         tested="MobileNetV2 features, ridge regression, mean over budgets 100 to 1,000",
         tables=(f"{FACES}/scores.csv",),
         judge=partial(_against_uniform, pool="utkface", unit=1, digits=2),
-        notebook=FACES,
         heading="Who leads",
     ),
     Statement(

@@ -9,8 +9,8 @@ from skmm_study.ledger.statements import (
     Judged,
     Statement,
     decide,
-    interval,
     number,
+    points,
     span,
     where,
 )
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 POINT = 0.01
 """Of accuracy: differences below it count as none."""
-
-
-def _gain(row: pd.Series, digits: int = 1) -> str:
-    ends = 100 * row[["mean", "low", "high"]].astype(float)
-    return f"{interval(*ends, digits, signed=True)} points"
 
 
 def _left_uniform(weights: pd.DataFrame, method: str) -> Judged:
@@ -44,7 +39,8 @@ def _never_leaves_its_start(weights: pd.DataFrame) -> Judged:
 def _none_above_uniform(differences: pd.DataFrame) -> Judged:
     last = differences[differences["n"] == differences["n"].max()].set_index("method")
     best = last["mean"].idxmax()
-    figure = f"the best, {best.replace('skmm_paper', 'no departure')}: {_gain(last.loc[best])}"
+    figure = f"the best, {best.replace('skmm_paper', 'no departure')}: "
+    figure += f"{points(last.loc[best])} points"
     figure += f"; {len(last)} rows, {int(last['trials'].min())} seeds, n = {int(last['n'].iloc[0])}"
     return decide(last["mean"].max() < POINT), figure
 
@@ -52,7 +48,7 @@ def _none_above_uniform(differences: pd.DataFrame) -> Judged:
 def _permuted(differences: pd.DataFrame) -> Judged:
     rows = differences.set_index("method")
     names = [name for name in rows.index if name.endswith(", permuted")]
-    figure = ", ".join(f"{name} {_gain(rows.loc[name])}" for name in names)
+    figure = ", ".join(f"{name} {points(rows.loc[name])} points" for name in names)
     return decide(bool((abs(rows.loc[names, "mean"]) < POINT).all())), figure
 
 
@@ -68,10 +64,8 @@ def _one_draw(luck: pd.DataFrame) -> Judged:
 def _best_on_test(luck: pd.DataFrame) -> Judged:
     rows = luck.set_index(["candidates", "chosen"])
     chosen = {how: rows.loc[("uniform draws", how)] for how in ("on_test", "held_out")}
-    figure = (
-        f"the best of some uniform draws {_gain(chosen['on_test'])} chosen on the test images, "
-    )
-    figure += f"{_gain(chosen['held_out'])} on others"
+    figure = f"the best of some uniform draws {points(chosen['on_test'])} points chosen on the "
+    figure += f"test images, {points(chosen['held_out'])} points on others"
     more = chosen["on_test"]["mean"] > chosen["held_out"]["mean"]
     return decide(chosen["on_test"]["low"] > 0 and more), figure
 
@@ -80,10 +74,7 @@ def _pipeline(differences: pd.DataFrame) -> Judged:
     """At every budget, by its better slack."""
     rows = differences[differences["method"].str.startswith("SkMM (paper)")]
     best = rows.loc[rows.groupby("n")["mean"].idxmax()].set_index("n")
-    figure = "points at n = " + ", ".join(
-        f"{n}: {interval(*(100 * row[['mean', 'low', 'high']].astype(float)), 1, signed=True)}"
-        for n, row in best.iterrows()
-    )
+    figure = "points at n = " + ", ".join(f"{n}: {points(row)}" for n, row in best.iterrows())
     figure += f" (the better slack of each); {int(best['trials'].min())} seeds"
     return where({int(n): bool(low > 0) for n, low in best["low"].items()}), figure
 
@@ -109,7 +100,6 @@ PUBLISHED = [
         tested="MobileNetV2 features, one penalty, c_S at both ends of the paper's range",
         tables=(f"{NOTEBOOK}/pipeline_differences.csv",),
         judge=_pipeline,
-        notebook=NOTEBOOK,
         heading="The paper's own pipeline",
         headline=True,
     ),
@@ -120,7 +110,6 @@ PUBLISHED = [
         tested="Stanford Cars, all configurations from one random start; a point counts as little",
         tables=(f"{NOTEBOOK}/sweep_differences.csv",),
         judge=_sweep,
-        notebook=NOTEBOOK,
         heading="The sweep, and the best of it",
     ),
     Statement(
@@ -130,7 +119,6 @@ PUBLISHED = [
         tested="our implementation of this one step, Stanford Cars",
         tables=(f"{NOTEBOOK}/weights.csv",),
         judge=partial(_left_uniform, method="softmax"),
-        notebook=NOTEBOOK,
         heading=WEIGHTS,
         headline=True,
     ),
@@ -141,7 +129,6 @@ PUBLISHED = [
         tested="our implementation of this one step, with the cap, Stanford Cars",
         tables=(f"{NOTEBOOK}/weights.csv",),
         judge=_never_leaves_its_start,
-        notebook=NOTEBOOK,
         heading=WEIGHTS,
     ),
     Statement(
@@ -151,7 +138,6 @@ PUBLISHED = [
         tested="each alone, and three together; the code was read, not run",
         tables=(f"{NOTEBOOK}/departure_differences.csv",),
         judge=_none_above_uniform,
-        notebook=NOTEBOOK,
         heading="What they are worth",
         headline=True,
     ),
@@ -162,7 +148,6 @@ PUBLISHED = [
         tested="three baselines on a permutation for each seed; that the code does so is inferred",
         tables=(f"{NOTEBOOK}/permuted_differences.csv",),
         judge=_permuted,
-        notebook=NOTEBOOK,
         heading="Baselines on permuted rows",
     ),
     Statement(
@@ -172,7 +157,6 @@ PUBLISHED = [
         tested="uniform draws that play the method against others that play Uniform, five seeds",
         tables=(f"{NOTEBOOK}/one_draw.csv",),
         judge=_one_draw,
-        notebook=NOTEBOOK,
         heading="One draw for all seeds",
     ),
     Statement(
@@ -182,7 +166,6 @@ PUBLISHED = [
         tested="uniform draws, which differ by nothing but luck, and configurations of one start",
         tables=(f"{NOTEBOOK}/best_of_intervals.csv",),
         judge=_best_on_test,
-        notebook=NOTEBOOK,
         heading="The sweep, and the best of it",
     ),
 ]

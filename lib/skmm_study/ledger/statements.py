@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from skmm_study.ledger.evidence import Evidence
+from skmm_study.report.luck import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HOLDS, FAILS, NOT_TESTED = "holds", "fails", "not tested"
 ONLY_IF = "holds only if "
@@ -48,29 +53,32 @@ class Statement:
 
     Attributes:
         name: unique, lower case with hyphens.
-        source: of whom: ``"Theorem 2.2"``, ``"library"``.
         text: what is stated.
         tested: what was done about it.
-        tables: that ``judge`` takes, in its order; see `Evidence.find`.
+        source: of whom: ``"Theorem 2.2"``; the library's own unless told.
+        tables: that ``judge`` takes, in its order, of one notebook; see `Evidence.find`.
         judge: tables -> verdict and figure.
-        notebook: in which it is shown.
-        heading: of the section there.
+        heading: of the section of that notebook in which it is shown.
         test: ``"tests/file.py::name"``.
         headline: whether the README has it, too.
         run: the one that says something about it, ``"full"`` or ``"default"``, if not both do.
     """
 
     name: str
-    source: str
     text: str
     tested: str
+    source: str = "library"
     tables: tuple[str, ...] = ()
     judge: Callable[..., Judged] | None = None
-    notebook: str = ""
     heading: str = ""
     test: str = ""
     headline: bool = False
     run: str = ""
+
+    @property
+    def notebook(self) -> str:
+        """The notebook that wrote the tables and shows the statement; empty without tables."""
+        return self.tables[0].partition("/")[0] if self.tables else ""
 
     def settle(self, evidence: Evidence) -> Finding:
         """Judges the statement by the best tables there are."""
@@ -115,11 +123,8 @@ def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
 
 def student(values: ArrayLike) -> tuple[float, float, float]:
     r"""Returns the mean and its 95 % interval, :math:`\bar v \pm t_{T-1} s / \sqrt T`."""
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:  # a single trial tells no spread
-        return float(values.mean()), np.nan, np.nan
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+    mean, low, high = mean_interval(values).values()
+    return mean, low, high
 
 
 def interval(mean: float, low: float, high: float, digits: int = 2, *, signed: bool = False) -> str:
@@ -128,6 +133,12 @@ def interval(mean: float, low: float, high: float, digits: int = 2, *, signed: b
         return number(mean, digits, signed=signed)
     ends = (number(end, digits, signed=signed) for end in (low, high))
     return f"{number(mean, digits, signed=signed)} [{', '.join(ends)}]"
+
+
+def points(row: pd.Series, digits: int = 1) -> str:
+    """Returns the mean of a row with its interval, shares as points of percent, with signs."""
+    ends = 100 * row[["mean", "low", "high"]].astype(float)
+    return interval(*ends, digits, signed=True)
 
 
 def proportion(count: int, total: int) -> str:

@@ -18,21 +18,19 @@ def contrasts(
     pairs: Mapping[str, tuple[str, str]],
     *,
     values: str,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     r"""Compares pairs of methods seed by seed at every budget.
 
     .. math:: d_t = v^{\text{after}}_t - v^{\text{before}}_t, \qquad
               \bar d \pm t_{T-1}\,\frac{\operatorname{std}(d)}{\sqrt T}
 
-    Intervals are of one comparison each; p-values, of the paired t-test, are adjusted by `holm`
-    over all pairs and budgets.
+    Intervals, of 95 %, are of one comparison each; p-values, of the paired t-test, are adjusted by
+    `holm` over all pairs and budgets.
 
     Args:
         frame: tidy, columns ``method``, ``n``, ``seed`` and ``values``, one row a trial.
         pairs: name of the contrast -> methods before and after.
         values: the column that is compared.
-        level: confidence level.
 
     Returns:
         One row a pair and budget: ``contrast``, ``before``, ``after``, ``n``, ``trials``, ``mean``,
@@ -56,7 +54,7 @@ def contrasts(
                     "or leave the pair out"
                 )
             test = stats.ttest_rel(both[after], both[before])
-            low, high = test.confidence_interval(level)
+            low, high = test.confidence_interval()
             row = {"contrast": name, "before": before, "after": after, "n": n}
             row |= {"trials": len(both), "mean": (both[after] - both[before]).mean()}
             rows.append(row | {"low": low, "high": high, "p": test.pvalue})

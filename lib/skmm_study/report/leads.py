@@ -80,7 +80,6 @@ def leads(
     best: Mapping[str, str],
     ours: str = "skmm",
     references: Iterable[str] = (),
-    level: float = 0.95,
 ) -> pd.DataFrame:
     r"""Compares one method with all others on several pools, by the means over budgets of seeds.
 
@@ -88,7 +87,7 @@ def leads(
               \bar d \pm t_{T-1}\,\frac{\operatorname{std}(d)}{\sqrt T}
 
     positive where ours is better. p-values are of the paired t-test, two-sided, and adjusted by
-    `holm` over all rivals of all pools together. Intervals are of one comparison each.
+    `holm` over all rivals of all pools together. Intervals, of 95 %, are of one comparison each.
 
     Args:
         scores: pool -> scores; see `seed_means`.
@@ -96,7 +95,6 @@ def leads(
         ours: the method that others are compared with.
         references: methods that are no rivals, such as those that see labels: compared, but
             without a p-value and a verdict.
-        level: of the intervals.
 
     Returns:
         One row a pool and method, best first: ``pool``, ``method``, ``seeds``, ``mean``, ``low``,
@@ -120,10 +118,10 @@ def leads(
             values = means[method].dropna()
             test = stats.ttest_1samp(values, 0.0) if len(values) > 1 else None
             row = {"pool": pool, "method": method, "seeds": len(values), "mean": values.mean()}
-            row |= dict(zip(("low", "high"), _interval(test, level), strict=True))
+            row |= dict(zip(("low", "high"), _interval(test), strict=True))
             if method != ours:
                 pairs = means[[ours, method]].dropna()
-                row |= _lead(sign * pairs[ours], sign * pairs[method], level)
+                row |= _lead(sign * pairs[ours], sign * pairs[method])
             if method in references:
                 row["p"] = np.nan
             rows.append(row)
@@ -143,21 +141,20 @@ def leads(
     return frame
 
 
-def gains(scores: pd.DataFrame, *, best: str, baseline: str = "uniform") -> pd.DataFrame:
-    """Returns what methods gain over the mean of a baseline at each budget, for figures.
+def gains(scores: pd.DataFrame, *, best: str) -> pd.DataFrame:
+    """Returns what methods gain over the mean of uniform draws at each budget, for figures.
 
     Args:
         scores: of one pool; see `seed_means`.
         best: ``"max"`` or ``"min"``; gains are positive either way.
-        baseline: the method over which.
 
     Returns:
         ``method``, ``n``, ``seed`` and ``gain``, draws of a seed averaged.
     """
     check_choice(best, "best", ("max", "min"))
-    check_choice(baseline, "baseline", set(scores["method"]))
+    check_choice("uniform", "a method of scores", set(scores["method"]))
     table = means_of_draws(scores)
-    chance = table[table["method"] == baseline].groupby("n")["score"].mean()
+    chance = table[table["method"] == "uniform"].groupby("n")["score"].mean()
     sign = 1.0 if best == "max" else -1.0
     gain = sign * (table["score"] - table["n"].map(chance))
     return table.drop(columns="score").assign(gain=gain)
@@ -220,17 +217,17 @@ def _with_interval(unit: float, mean: float, low: float, high: float, form: str)
     return f"{unit * mean:{form}} [{unit * low:{form}}, {unit * high:{form}}]"
 
 
-def _lead(ours: pd.Series, other: pd.Series, level: float) -> dict[str, float]:
+def _lead(ours: pd.Series, other: pd.Series) -> dict[str, float]:
     test = stats.ttest_rel(ours, other) if len(ours) > 1 else None
-    low, high = _interval(test, level)
+    low, high = _interval(test)
     p = np.nan if test is None else float(test.pvalue)
     return {"lead": (ours - other).mean(), "lead_low": low, "lead_high": high, "p": p}
 
 
-def _interval(test: object | None, level: float) -> tuple[float, float]:
+def _interval(test: object | None) -> tuple[float, float]:
     if test is None:  # a single seed tells no spread
         return np.nan, np.nan
-    interval = test.confidence_interval(level)
+    interval = test.confidence_interval()
     return float(interval.low), float(interval.high)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def one_draw_gaps(
-    scores: ArrayLike, repeats: int, *, trials: int, rng: np.random.Generator, level: float = 0.95
+    scores: ArrayLike, repeats: int, *, trials: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     r"""Compares one uniform draw, as if it were a method, with others, many times over.
 
@@ -27,10 +27,9 @@ def one_draw_gaps(
         repeats: seeds that are compared.
         trials: how often.
         rng: deals the scores.
-        level: confidence level of the interval.
 
     Returns:
-        One row a trial: ``gap``, the mean difference, and ``clear``, whether its interval
+        One row a trial: ``gap``, the mean difference, and ``clear``, whether its 95 % interval
         (`skmm_study.paired_differences`) leaves out zero.
 
     Raises:
@@ -45,7 +44,7 @@ def one_draw_gaps(
     dealt = np.stack([rng.permutation(scores)[: repeats + 1] for _ in range(trials)])
     gaps = dealt[:, :1] - dealt[:, 1:]
     means = gaps.mean(axis=1)
-    half = stats.t.ppf((1 + level) / 2, repeats - 1) * gaps.std(axis=1, ddof=1) / np.sqrt(repeats)
+    half = stats.t.ppf(0.975, repeats - 1) * gaps.std(axis=1, ddof=1) / np.sqrt(repeats)
     return pd.DataFrame({"gap": means, "clear": np.abs(means) > half})
 
 
@@ -77,13 +76,13 @@ def best_of_each(frame: pd.DataFrame, group: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_interval(values: ArrayLike, *, level: float = 0.95) -> dict[str, float]:
-    """Returns ``mean``, ``low`` and ``high`` of Student's interval; NaN ends of one value."""
+def mean_interval(values: ArrayLike) -> dict[str, float]:
+    """Returns ``mean``, ``low`` and ``high`` of Student's 95 % interval; NaN ends of one value."""
     values = np.asarray(values, dtype=np.float64)
     T, mean = len(values), float(values.mean())
     if T < 2:
         return {"mean": mean, "low": np.nan, "high": np.nan}
-    half = float(stats.t.ppf((1 + level) / 2, T - 1) * values.std(ddof=1) / np.sqrt(T))
+    half = float(stats.t.ppf(0.975, T - 1) * values.std(ddof=1) / np.sqrt(T))
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 

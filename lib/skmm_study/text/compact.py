@@ -6,7 +6,6 @@ file again, from a copy of the queries and of the encoder.
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from skmm.numerics.inputs import check_choice
 from skmm_study.pools.compact import CompactPool, quantise, read_compact, restore, write_compact
 from skmm_study.pools.fidelity import LogisticProbe, measure_fidelity
 from skmm_study.pools.folder import shipped_folder
-from skmm_study.storage.files import sha256
+from skmm_study.pools.making import announce, label_arrays, maker_options
 from skmm_study.text.encoder import TextEncoder, embed, load_encoder
 from skmm_study.text.queries import READERS, load_queries
 
@@ -67,6 +66,18 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def encoder_record(encoder: TextEncoder) -> dict[str, str | int]:
+    """Returns what a provenance says of the encoder."""
+    known, terms = KNOWN_ENCODERS.get(encoder.weights_sha256, ("unknown encoder", "unknown"))
+    return {
+        "name": known,
+        "licence": terms,
+        "weights_sha256": encoder.weights_sha256,
+        "vocabulary_sha256": encoder.vocabulary_sha256,
+        "max_tokens": encoder.max_tokens,
+    }
+
+
 def write_text_pool(
     name: str,
     data: str | os.PathLike | None = None,
@@ -101,26 +112,15 @@ def write_text_pool(
     arrays = quantise(*exact, step=step)
     restored = [unit_rows(restore(arrays[part], arrays["steps"])) for part in ("pool", "test")]
     labels = queries.pool_labels, queries.test_labels
-    known, terms = KNOWN_ENCODERS.get(encoder.weights_sha256, ("unknown encoder", "unknown"))
-    arrays |= {
-        "pool_labels": labels[0].astype(np.uint8),
-        "test_labels": labels[1].astype(np.uint8),
-        "class_names": np.array(queries.class_names),
-    }
+    record = encoder_record(encoder)
+    arrays |= label_arrays(labels, queries.class_names)
     provenance = {
-        "title": f"{queries.title}, {known} embeddings",
+        "title": f"{queries.title}, {record['name']} embeddings",
         "licence": f"embeddings of {queries.title}: {queries.licence}",
         "made_by": f"{MAKE.format(name)} --step {step:g}",
         "coordinates": "means of the last states of all tokens, scaled to norm one; not centred",
         "step": step,
-        "encoder": {
-            "name": known,
-            "licence": terms,
-            "weights_sha256": encoder.weights_sha256,
-            "vocabulary_sha256": encoder.vocabulary_sha256,
-            "max_tokens": encoder.max_tokens,
-            "batch": batch,
-        },
+        "encoder": record | {"batch": batch},
         "files": queries.files,
         "fidelity": measure_fidelity(exact, restored, labels, widths=(encoder.width,), probe=PROBE),
     }
@@ -129,22 +129,13 @@ def write_text_pool(
 
 def main() -> None:
     """Makes a file that ships, from a copy of the queries and of the encoder."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = maker_options(main.__doc__, FILE.format("NAME"), step=STEP)
     parser.add_argument("name", choices=sorted(READERS))
-    parser.add_argument("--data", help="data folder (default: SKMM_DATA, else data/)")
     parser.add_argument("--encoder", required=True, help="folder of the encoder")
-    parser.add_argument("--out", help="default: the file in data/")
-    parser.add_argument("--step", type=float, default=STEP, help="distance of two levels")
-    options = parser.parse_args()
-    made = write_text_pool(
-        options.name,
-        options.data,
-        out=options.out or shipped_folder() / FILE.format(options.name),
-        encoder=load_encoder(options.encoder),
-        step=options.step,
-        progress=True,
-    )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
+    options = vars(parser.parse_args())
+    options["out"] = options["out"] or shipped_folder() / FILE.format(options["name"])
+    encoder = load_encoder(options.pop("encoder"))
+    announce(write_text_pool(**options, encoder=encoder, progress=True))
 
 
 if __name__ == "__main__":

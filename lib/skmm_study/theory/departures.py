@@ -149,26 +149,23 @@ def permuted(indices: ArrayLike, N: int, *, rng: np.random.Generator) -> NDArray
     return rng.permutation(N)[np.asarray(indices)]
 
 
-def one_draw_error(repeats: int, *, level: float = 0.95) -> float:
+def one_draw_error(repeats: int) -> float:
     r"""Returns how often one uniform draw differs "significantly" from ``repeats`` of them.
 
     One draw's score, repeated for every seed, is compared with as many scores of draws of their
-    own by the interval of their mean difference; all are normal with the same mean. The single
+    own by the 95 % interval of their mean difference; all are normal with the same mean. The single
     draw's own deviation is in no term of the interval, so that zero is missed with probability
 
     .. math:: \Pr\bigl(|t_{T-1}| > q/\sqrt{T + 1}\bigr), \qquad
-              q \text{ the } \tfrac{1 + \text{level}}2 \text{ quantile of } t_{T-1}
+              q \text{ the } 0.975 \text{ quantile of } t_{T-1}
 
-    where it should be ``1 - level``.
+    where it should be 5 %.
 
     Args:
         repeats: T, at least 2.
-        level: confidence level of the interval.
     """
     T = check_integer(repeats, "repeats", low=2, hint="5 seeds are published")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level!r}; 0.95 is usual")
-    quantile = stats.t.ppf((1 + level) / 2, T - 1)
+    quantile = stats.t.ppf(0.975, T - 1)
     return float(2 * stats.t.sf(quantile / np.sqrt(T + 1), T - 1))
 
 

@@ -6,7 +6,6 @@ makes the file from a copy of Stanford Cars and of the weights.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,19 +18,18 @@ from numpy.typing import NDArray
 
 from skmm.numerics.inputs import check_integer
 from skmm.training.probing import probe_scores
-from skmm_study.pools.compact import quantise, read_compact, restore, write_compact
+from skmm_study.pools.compact import CompactPool, quantise, read_compact, restore, write_compact
 from skmm_study.pools.fidelity import LogisticProbe
-from skmm_study.pools.folder import data_folder, shipped_folder
+from skmm_study.pools.folder import shipped_folder
+from skmm_study.pools.making import label_arrays
 from skmm_study.storage.arrays import ArrayCache
-from skmm_study.storage.files import sha256
-from skmm_study.storage.folder import cache_folder
 from skmm_study.training.finetuning import Recipe, finetune, pooled_inputs
 from skmm_study.training.tails import TRUNKS, PointwiseTail, pointwise_tail, tail_of
-from skmm_study.vision.backbones import Backbone, load_backbone
+from skmm_study.vision.backbones import Backbone
 from skmm_study.vision.cars import load_cars
-from skmm_study.vision.compact import WEIGHTS
 from skmm_study.vision.features import trunk_activations
 from skmm_study.vision.images import ImageSet
+from skmm_study.vision.making import make_from_images
 
 FILE = "cars_mobilenet_v2_trunk.npz"
 MAKE = "python -m skmm_study.training.activations --data FOLDER --out FILE"
@@ -43,30 +41,18 @@ GRID = 2
 
 
 @dataclass(frozen=True, eq=False)
-class CompactActivations:
+class CompactActivations(CompactPool):
     r"""What enters the last convolution of MobileNetV2, and the weights of that convolution.
 
+    Pool and test are ``float16``, shape ``[N, 320, 2, 2]``.
+
     Attributes:
-        title: what the activations are; belongs on every figure.
-        pool: ``float16``, shape ``[N, 320, 2, 2]``.
-        pool_labels: classes ``0..C-1``, shape ``[N]``.
-        test: as ``pool``, of the test images.
-        test_labels: shape ``[N_test]``.
-        class_names: the C names.
         weight: of the convolution of one pixel, batch normalisation folded in, ``[1280, 320]``.
         shift: what is added before ReLU6, shape ``[1280]``.
-        provenance: how the file was made, from what, under which licence, and its fidelity.
     """
 
-    title: str
-    pool: NDArray[np.float16]
-    pool_labels: NDArray[np.int64]
-    test: NDArray[np.float16]
-    test_labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
     weight: NDArray[np.float32]
     shift: NDArray[np.float32]
-    provenance: dict
 
     def tail(self, *, rng: int | np.random.Generator | None = None) -> PointwiseTail:
         """Builds the convolution and a new classifier on it; see `tail_of`."""
@@ -89,18 +75,9 @@ def load_cars_activations(path: str | os.PathLike | None = None) -> CompactActiv
     with np.load(path, allow_pickle=False) as arrays:
         weight, shift = arrays["weight"].astype(np.float32), arrays["shift"]
     shape = (-1, weight.shape[1], GRID, GRID)
-    pool, test = (part.reshape(shape).astype(np.float16) for part in (rows.pool, rows.test))
-    return CompactActivations(
-        rows.title,
-        pool,
-        rows.pool_labels,
-        test,
-        rows.test_labels,
-        rows.class_names,
-        weight,
-        shift,
-        rows.provenance,
-    )
+    parts = {name: getattr(rows, name).reshape(shape) for name in ("pool", "test")}
+    halves = {name: part.astype(np.float16) for name, part in parts.items()}
+    return CompactActivations(**vars(rows) | halves, weight=weight, shift=shift)
 
 
 def spread_classes(images: ImageSet, count: int = KEPT) -> ImageSet:
@@ -164,8 +141,7 @@ def write_cars_activations(
     arrays = quantise(*(part.reshape(len(part), -1) for part in averaged), step=step)
     weight, shift = folded_weights(tail_of(backbone, classes))
     arrays |= {"weight": weight.astype(np.float16), "shift": shift}
-    arrays |= {"pool_labels": labels[0].astype(np.uint8), "test_labels": labels[1].astype(np.uint8)}
-    arrays |= {"class_names": np.array(sets[0].class_names)}
+    arrays |= label_arrays(labels, sets[0].class_names)
     rows = [restore(arrays[name], arrays["steps"]) for name in ("pool", "test")]
     rounded = [r.reshape(e.shape).astype(np.float16) for r, e in zip(rows, averaged, strict=True)]
     tails = {"exact": pointwise_tail(weight, shift, classes)}
@@ -228,21 +204,7 @@ def _correlation(exact: NDArray[np.float32], compact: NDArray[np.float32]) -> fl
 
 def main() -> None:
     """Makes the file that ships, from a copy of Stanford Cars and of the weights."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", help="data folder (default: SKMM_DATA, else data/)")
-    parser.add_argument("--out", default=shipped_folder() / FILE, help=f"default: data/{FILE}")
-    parser.add_argument("--weights", help=f"default: {WEIGHTS} in the data folder")
-    parser.add_argument("--step", type=float, default=0.05, help="distance of two levels")
-    options = parser.parse_args()
-    weights = options.weights or data_folder(options.data) / WEIGHTS
-    made = write_cars_activations(
-        options.data,
-        out=options.out,
-        backbone=load_backbone("mobilenet_v2", weights=weights),
-        cache=ArrayCache(cache_folder()),
-        step=options.step,
-    )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
+    make_from_images(write_cars_activations, main.__doc__, FILE, step=0.05)
 
 
 if __name__ == "__main__":

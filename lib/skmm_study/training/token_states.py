@@ -6,7 +6,6 @@ file from a copy of the queries and of the encoder.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.training.probing import probe_scores
-from skmm_study.pools.compact import quantise, read_compact, restore, write_compact
+from skmm_study.pools.compact import CompactPool, quantise, read_compact, restore, write_compact
 from skmm_study.pools.folder import shipped_folder
-from skmm_study.storage.files import sha256
-from skmm_study.text.compact import KNOWN_ENCODERS, PROBE, unit_rows
+from skmm_study.pools.making import announce, label_arrays, maker_options
+from skmm_study.text.compact import PROBE, encoder_record, unit_rows
 from skmm_study.text.encoder import TextEncoder, block_inputs, load_encoder
 from skmm_study.text.queries import load_queries
 from skmm_study.training.blocks import LAYERS, NORMS, BlockTail
@@ -53,30 +52,18 @@ _PLACES = {
 
 
 @dataclass(frozen=True, eq=False)
-class TokenStates:
+class TokenStates(CompactPool):
     r"""What enters the last block of MiniLM, query by query, and the weights of that block.
 
+    Pool and test are ``float16``, shape ``[N, L, 384]``, zero where a query has no token.
+
     Attributes:
-        title: what the states are; belongs on every figure.
-        pool: ``float16``, shape ``[N, L, 384]``, zero where a query has no token.
-        pool_labels: classes ``0..C-1``, shape ``[N]``.
-        test: as ``pool``, of the test queries.
-        test_labels: shape ``[N_test]``.
-        class_names: the C names.
         weights: of the block; see `BlockTail`.
         heads: attention heads.
-        provenance: how the file was made, from what, under which licence, and its fidelity.
     """
 
-    title: str
-    pool: NDArray[np.float16]
-    pool_labels: NDArray[np.int64]
-    test: NDArray[np.float16]
-    test_labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
     weights: dict[str, NDArray[np.float32]]
     heads: int
-    provenance: dict
 
     def tail(self, *, rng: int | np.random.Generator | None = None) -> BlockTail:
         """Builds the block and a new classifier on it; see `BlockTail`."""
@@ -105,15 +92,12 @@ def load_banking77_states(path: str | os.PathLike | None = None) -> TokenStates:
             for name in _weight_names()
         }
         heads = int(arrays["heads"])
-        pool, test = (
-            _padded(rows @ arrays["rotation"].astype(np.float32).T + arrays["mean"], counts)
-            for rows, counts in (
-                (read.pool, arrays["pool_tokens"]),
-                (read.test, arrays["test_tokens"]),
-            )
-        )
-    labels = (read.pool_labels, test, read.test_labels)
-    return TokenStates(read.title, pool, *labels, read.class_names, weights, heads, read.provenance)
+        back, mean = arrays["rotation"].astype(np.float32).T, arrays["mean"]
+        parts = {
+            name: _padded(getattr(read, name) @ back + mean, arrays[f"{name}_tokens"])
+            for name in ("pool", "test")
+        }
+    return TokenStates(**vars(read) | parts, weights=weights, heads=heads)
 
 
 def write_banking77_states(
@@ -161,26 +145,18 @@ def write_banking77_states(
     arrays = quantise(*rotated, step=step) | _rounded(weights)
     arrays |= {"mean": mean, "rotation": rotation, "heads": np.array(heads)}
     arrays |= {"pool_tokens": counts[0], "test_tokens": counts[1]}
-    arrays |= {"pool_labels": labels[0].astype(np.uint8), "test_labels": labels[1].astype(np.uint8)}
-    names = [queries.class_names[c] for c in kept]
-    arrays |= {"class_names": np.array(names)}
-    known, terms = KNOWN_ENCODERS.get(encoder.weights_sha256, ("unknown encoder", "unknown"))
+    arrays |= label_arrays(labels, [queries.class_names[c] for c in kept])
+    record = encoder_record(encoder)
     provenance = {
         "title": f"{queries.title}, {classes} of {len(queries.class_names)} intents",
         "licence": f"states of {queries.title}: {queries.licence}; the weights of the block are "
-        f"those of the encoder, {terms}",
+        f"those of the encoder, {record['licence']}",
         "made_by": f"{MAKE} --step {step:g}",
         "classes": f"floor({len(queries.class_names)} k / {classes}) for k = 0, 1, ..., in the "
         f"official order; of the pool each {EVERY}nd query, of the test set all",
         "states": "what enters the last block, every token; rotated to principal directions",
         "step": step,
-        "encoder": {
-            "name": known,
-            "licence": terms,
-            "weights_sha256": encoder.weights_sha256,
-            "vocabulary_sha256": encoder.vocabulary_sha256,
-            "max_tokens": encoder.max_tokens,
-        },
+        "encoder": record,
         "files": queries.files,
     }
     path = write_compact(out, arrays, provenance | {"fidelity": {}})
@@ -254,20 +230,12 @@ def _error(gap: NDArray[np.floating], whole: NDArray[np.floating]) -> float:
 
 def main() -> None:
     """Makes the file that ships, from a copy of the queries and of the encoder."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", help="data folder (default: SKMM_DATA, else data/)")
+    parser = maker_options(main.__doc__, FILE, step=0.1)
     parser.add_argument("--encoder", required=True, help="folder of the encoder")
-    parser.add_argument("--out", default=shipped_folder() / FILE, help=f"default: data/{FILE}")
-    parser.add_argument("--step", type=float, default=0.1, help="distance of two levels")
-    options = parser.parse_args()
-    made = write_banking77_states(
-        options.data,
-        out=options.out,
-        encoder=load_encoder(options.encoder, max_tokens=TOKENS),
-        step=options.step,
-        recipe=WHOLE,
-    )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
+    options = vars(parser.parse_args())
+    options["out"] = options["out"] or shipped_folder() / FILE
+    encoder = load_encoder(options.pop("encoder"), max_tokens=TOKENS)
+    announce(write_banking77_states(**options, encoder=encoder, recipe=WHOLE))
 
 
 if __name__ == "__main__":

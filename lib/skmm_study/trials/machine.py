@@ -57,7 +57,8 @@ def machine_trials(
     ]
     found = []
     for stage, run, amount, unit in stages:
-        seconds = _least(run, repeats)
+        run()
+        seconds = processor_seconds(run, repeats)
         rate = amount / seconds
         row = {"stage": stage, "seconds": seconds, "amount": amount, "unit": unit}
         found.append(row | {"rate_per_seconds": rate})
@@ -70,8 +71,8 @@ def machine_trials(
     return frame
 
 
-def _least(run: Callable[[], object], repeats: int) -> float:
-    run()
+def processor_seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """Returns the least processor time of some runs."""
     seconds = []
     for _ in range(repeats):
         begin = time.process_time()

@@ -6,12 +6,9 @@ the file from a copy of Stanford Cars and of the weights.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from skmm_study.pools.compact import (
     CompactPool,
@@ -22,16 +19,15 @@ from skmm_study.pools.compact import (
     write_compact,
 )
 from skmm_study.pools.fidelity import measure_fidelity
-from skmm_study.pools.folder import data_folder, shipped_folder
-from skmm_study.storage.arrays import ArrayCache
-from skmm_study.storage.files import sha256
-from skmm_study.storage.folder import cache_folder
+from skmm_study.pools.folder import shipped_folder
+from skmm_study.pools.making import label_arrays
+from skmm_study.vision.making import make_from_images
 
 if TYPE_CHECKING:
+    from skmm_study.storage.arrays import ArrayCache
     from skmm_study.vision.backbones import Backbone
 
 FILE = "cars_mobilenet_v2.npz"
-WEIGHTS = "weights/mobilenet_v2_imagenet.safetensors"
 #: Numbers of leading coordinates at which the loss is measured, besides all of them.
 WIDTHS = (128, 256, 512, 768)
 MAKE = "python -m skmm_study.vision.compact --data FOLDER --out FILE"
@@ -97,11 +93,7 @@ def write_cars_features(
     restored = [restore(arrays[name], arrays["steps"]) for name in ("pool", "test")]
     labels = tuple(images.labels for images in sets)
     widths = (*(r for r in WIDTHS if r < backbone.width), backbone.width)
-    arrays |= {
-        "pool_labels": labels[0].astype(np.uint8),
-        "test_labels": labels[1].astype(np.uint8),
-        "class_names": np.array(sets[0].class_names),
-    }
+    arrays |= label_arrays(labels, sets[0].class_names)
     provenance = {
         "title": f"{sets[0].title}, {backbone.name} features",
         "licence": "features of Stanford Cars: for non-commercial research only",
@@ -117,23 +109,7 @@ def write_cars_features(
 
 def main() -> None:
     """Makes the file that ships, from a copy of Stanford Cars and of the weights."""
-    from skmm_study.vision.backbones import load_backbone
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", help="data folder (default: SKMM_DATA, else data/)")
-    parser.add_argument("--out", default=shipped_folder() / FILE, help=f"default: data/{FILE}")
-    parser.add_argument("--weights", help=f"default: {WEIGHTS} in the data folder")
-    parser.add_argument("--step", type=float, default=0.3, help="distance of two levels")
-    options = parser.parse_args()
-    weights = options.weights or data_folder(options.data) / WEIGHTS
-    made = write_cars_features(
-        options.data,
-        out=options.out,
-        backbone=load_backbone("mobilenet_v2", weights=weights),
-        cache=ArrayCache(cache_folder()),
-        step=options.step,
-    )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
+    make_from_images(write_cars_features, main.__doc__, FILE, step=0.3)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ file from a copy of the images and of the weights.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
@@ -27,16 +26,16 @@ from skmm_study.pools.compact import (
 )
 from skmm_study.pools.fidelity import RidgeProbe, measure_fidelity
 from skmm_study.pools.folder import SETTING, data_folder, shipped_folder
-from skmm_study.storage.arrays import ArrayCache
+from skmm_study.pools.making import label_arrays
 from skmm_study.storage.files import sha256
-from skmm_study.storage.folder import cache_folder
 from skmm_study.vision.images import ImageSet
+from skmm_study.vision.making import make_from_images
 
 if TYPE_CHECKING:
+    from skmm_study.storage.arrays import ArrayCache
     from skmm_study.vision.backbones import Backbone
 
 FILE = "utkface_mobilenet_v2.npz"
-WEIGHTS = "weights/mobilenet_v2_imagenet.safetensors"
 MAKE = "python -m skmm_study.vision.faces --data FOLDER --out FILE"
 AGES = "ages.csv"
 OLDEST = 130
@@ -46,7 +45,7 @@ TEST_SHARE = 0.2
 WIDTH, STEP = 448, 0.3
 
 
-def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = None) -> CompactPool:
+def load_faces_pool(path: str | os.PathLike | None = None) -> CompactPool:
     r"""Reads features of UTKFace with ages in years, a regression pool.
 
     Coordinates as of :func:`skmm_study.vision.compact.load_cars_features`, the leading ones alone:
@@ -55,7 +54,6 @@ def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = No
     Args:
         path: the ``.npz`` file, with its ``.json`` beside it; by default the one in ``data/`` of
             the checkout.
-        r: keep the r leading coordinates; without it all that the file holds.
 
     Returns:
         Features and provenance; labels are ages in whole years, class names there are none. Rows
@@ -63,9 +61,9 @@ def load_faces_pool(path: str | os.PathLike | None = None, *, r: int | None = No
 
     Raises:
         FileNotFoundError: there is no such file; says where to get it.
-        ValueError: the file is damaged or does not belong to its provenance, or r is out of range.
+        ValueError: the file is damaged or does not belong to its provenance.
     """
-    return read_compact(path or shipped_folder() / FILE, make=MAKE, r=r)
+    return read_compact(path or shipped_folder() / FILE, make=MAKE)
 
 
 def load_faces(data: str | os.PathLike | None = None) -> ImageSet:
@@ -163,10 +161,7 @@ def write_faces_pool(
     arrays = quantise(*(part[:, :width] for part in exact), step=step)
     restored = [restore(arrays[name], arrays["steps"]) for name in ("pool", "test")]
     ages = [faces.labels[part] for part in rows]
-    arrays |= {
-        "pool_labels": ages[0].astype(np.uint8),
-        "test_labels": ages[1].astype(np.uint8),
-        "class_names": np.array((), dtype=str),
+    arrays |= label_arrays(ages, ()) | {
         "pool_rows": rows[0].astype(np.uint32),
         "test_rows": rows[1].astype(np.uint32),
     }
@@ -192,26 +187,7 @@ def write_faces_pool(
 
 def main() -> None:
     """Makes the file that ships, from a copy of UTKFace and of the weights."""
-    from skmm_study.vision.backbones import load_backbone
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", help="data folder (default: SKMM_DATA, else data/)")
-    parser.add_argument("--out", default=shipped_folder() / FILE, help=f"default: data/{FILE}")
-    parser.add_argument("--weights", help=f"default: {WEIGHTS} in the data folder")
-    parser.add_argument("--width", type=int, default=WIDTH, help="leading coordinates to keep")
-    parser.add_argument("--step", type=float, default=STEP, help="distance of two levels")
-    options = parser.parse_args()
-    made = write_faces_pool(
-        options.data,
-        out=options.out,
-        backbone=load_backbone(
-            "mobilenet_v2", weights=options.weights or data_folder(options.data) / WEIGHTS
-        ),
-        cache=ArrayCache(cache_folder()),
-        width=options.width,
-        step=options.step,
-    )
-    print(f"{made}: {made.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256(made)}")
+    make_from_images(write_faces_pool, main.__doc__, FILE, width=WIDTH, step=STEP)
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ def test_srht_is_signs_then_hadamard_then_columns(r, m):
 
 
 def sparse_sign(r, m, *, rng, nonzeros, stretches=1):
-    """A sparse sign map of several stretches, as only rows of 131,072 numbers and more have."""
+    """A sparse sign map of so many stretches, of which short rows have one."""
     rng = np.random.default_rng(rng)
     R = -(-r // stretches)
     one = SparseSignSketch.draw(R, m, rng=rng, nonzeros=nonzeros)
@@ -304,7 +304,7 @@ def test_squared_error_of_the_sparse_map(kind, nonzeros):
     assert np.all(expected <= gaussian * (1 + (stretches > 1) * m / R))
 
 
-@pytest.mark.parametrize("r", [300, 40_000, 140_000])
+@pytest.mark.parametrize("r", [300, 20_000, 40_000, 70_000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_row_has_the_same_bits_in_every_batch(r, dtype):
     """Of the sparse map, whether rows are sketched side by side, one by one, or in stretches."""
@@ -318,7 +318,7 @@ def test_a_row_has_the_same_bits_in_every_batch(r, dtype):
 
 def test_rows_of_many_numbers_agree():
     """Of two stretches: arrays, tensors and sparse rows; the last touch what is not zero alone."""
-    r = 140_000
+    r = 70_000
     rows = scipy.sparse.random_array((3, r), density=0.01, rng=np.random.default_rng(0)).tocsr()
     sketch = SparseSignSketch.draw(r, 24, rng=1)
     assert len(sketch.shifts) == 2

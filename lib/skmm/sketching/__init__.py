@@ -14,7 +14,7 @@ SRHT               ``N r`` x 2 sqrt(m)      ``r`` sqrt(m) bytes     ``r`` signs
 =================  =======================  ======================  ======================
 
 with ``s`` nonzeros (8) for ``L`` neighbours together, at most 16, and ``R = r``, or of long rows
-about the larger of 65,536 and ``128 m``.
+about the larger of 32,768 and ``128 m``.
 
 Example:
     >>> import numpy as np

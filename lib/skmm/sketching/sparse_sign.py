@@ -15,7 +15,7 @@ from skmm.numerics.inputs import check_integer, is_tensor
 from skmm.numerics.streams import as_generator
 from skmm.sketching.base import Sketch, check_sizes, draw_signs
 
-_STRETCH = 65_536, 128
+_STRETCH = 32_768, 128
 """Places of a stretch at least, and for each output: the sum of the stretches stays in a core's
 cache, and coordinates that meet in it add less than a hundredth to the squared error."""
 _CHUNK = 16, 4
@@ -37,9 +37,9 @@ class SparseSignSketch(Sketch):
 
     for a coordinate :math:`p` that has place :math:`i` in chunk :math:`c`. Its sign is its own;
     its chunk of up to 16 neighbours shares ``s = nonzeros`` distinct offsets, a uniform choice of
-    the ``m`` outputs, and their signs. A row of 131,072 numbers and more is first cut into
-    stretches of :math:`R` places, at least ``128 m`` and 65,536; they are signed, each rotated by
-    an amount of its own, and added, and their sum is what is cut into chunks. One nonzero is the
+    the ``m`` outputs, and their signs. A row long enough for several stretches of :math:`R` places,
+    of at least ``128 m`` and 32,768, is first cut into these; they are signed, each rotated by an
+    amount of its own, and added, and their sum is what is cut into chunks. One nonzero is the
     CountSketch, in which two dominant coordinates may meet, and one cancel the other.
 
     Inner products are unbiased, and
@@ -173,7 +173,8 @@ class SparseSignSketch(Sketch):
         starts = np.arange(0, nonzeros * count + 1, nonzeros)
         entries = self.offset_signs.ravel().astype(dtype)
         placed = scipy.sparse.csc_array((entries, self.offsets.ravel(), starts), (self.m, count))
-        side = 1 if R > _PIECE else min(max(_ROWS[0] // 4, 4 * _PIECE // R), _ROWS[0])
+        long = R > _PIECE or len(self.shifts) > 1
+        side = 1 if long else min(max(_ROWS[0] // 4, 4 * _PIECE // R), _ROWS[0])
         out = np.empty((len(rows), self.m), dtype)
         for i in range(0, len(rows), side * _ROWS[1]):
             ends = range(i, min(i + side * _ROWS[1], len(rows)), side)

@@ -45,10 +45,10 @@ def test_bad_input_is_named():
 
 
 def test_a_gaussian_map_takes_the_most_memory():
-    """Its 8 r m bytes at least; the sparse map keeps its matrix, the others take less than half."""
+    """Its 8 r m bytes at least; the others take less than half, the sparse map a fifth."""
     r, m = 20_000, 64
     draws = {name: kind.draw for name, kind in SKETCHES.items()}
     megabytes = sketch_costs(draws, [r], m, repeats=1).set_index("map")["megabytes"]
     assert megabytes["gaussian"] >= 8e-6 * r * m
-    assert megabytes["sparse-sign"] < 0.6 * megabytes["gaussian"]
-    assert megabytes[["rademacher", "srht"]].max() < megabytes["gaussian"] / 2
+    assert megabytes.drop("gaussian").max() < megabytes["gaussian"] / 2
+    assert megabytes["sparse-sign"] < megabytes["gaussian"] / 5

@@ -60,7 +60,7 @@ def test_streams_of_a_seed_are_uncorrelated():
 DRAWN = {
     "gaussian": lambda seed: SKETCHES["gaussian"].draw(90, 20, rng=seed).matrix,
     "rademacher": lambda seed: SKETCHES["rademacher"].draw(90, 20, rng=seed).signs,
-    "sparse-sign": lambda seed: SKETCHES["sparse-sign"].draw(225, 20, rng=seed).signs,
+    "sparse-sign": lambda seed: SKETCHES["sparse-sign"].draw(1800, 20, rng=seed).signs,
     "srht": lambda seed: SKETCHES["srht"].draw(1800, 20, rng=seed).signs,
     "tensor": lambda seed: TensorSketch.draw((1800, 3), 20, rng=seed).row_signs,
     "centres": lambda seed: gaussian_mixture(20, 300, 6, rng=seed).centres,

@@ -4,14 +4,17 @@ Every map is linear, :math:`\tilde G = G\,\Gamma` with :math:`\Gamma` of shape `
 unbiased, :math:`\mathbb E\,\|x\Gamma\|^2 = \|x\|^2`; rows sketched by different draws are not
 comparable. What they cost for ``N`` rows:
 
-=================  ====================  ===================  =====================
-map                time                  memory of the map    draw
-=================  ====================  ===================  =====================
-GaussianSketch     ``N r m`` (BLAS)      ``8 r m`` bytes      ``r m`` normals
-RademacherSketch   ``N r m`` (BLAS)      ``r m`` bytes        ``r m`` signs
-SparseSignSketch   ``N r`` x nonzeros    ``5 r`` x nonzeros   ``r`` x nonzeros
-SRHT               ``N r`` x 2 sqrt(m)   ``r`` sqrt(m) bytes  ``r`` signs
-=================  ====================  ===================  =====================
+=================  =======================  ======================  ======================
+map                time                     memory of the map       draw
+=================  =======================  ======================  ======================
+GaussianSketch     ``N r m`` (BLAS)         ``8 r m`` bytes         ``r m`` normals
+RademacherSketch   ``N r m`` (BLAS)         ``r m`` bytes           ``r m`` signs
+SparseSignSketch   ``N r`` + ``N R`` x s    ``r`` + ``5 R s / L``   ``r`` + ``2 R s / L``
+SRHT               ``N r`` x 2 sqrt(m)      ``r`` sqrt(m) bytes     ``r`` signs
+=================  =======================  ======================  ======================
+
+with ``s`` nonzeros (8) for ``L`` neighbours together, at most 16, and ``R = r``, or of long rows
+about the larger of 32,768 and ``128 m``.
 
 Example:
     >>> import numpy as np

@@ -16,12 +16,13 @@ class Fold:
 
     Runs of coordinates that go to consecutive buckets are added as slices, which takes half a
     gather's traffic. Otherwise each bucket gathers its coordinates by a table, padded with weight
-    zero to the fullest bucket; a scatter would add in any order on a GPU.
+    zero to the fullest bucket; a scatter would add in any order on a GPU. With buckets and signs
+    of shape ``[d, k]``, each coordinate goes to ``k`` of them.
     """
 
     def __init__(
         self,
-        buckets: NDArray[np.int64],
+        buckets: NDArray[np.integer],
         signs: NDArray[np.int8],
         m: int,
         *,
@@ -29,9 +30,11 @@ class Fold:
         device: torch.device,
     ):
         self._m = m
+        copies = buckets.size // len(buckets)
+        buckets, signs = buckets.ravel(), signs.ravel()
         starts = np.flatnonzero(np.diff(buckets, prepend=-2) != 1)
         self._runs = None
-        if len(starts) <= _MOST_RUNS:
+        if copies == 1 and len(starts) <= _MOST_RUNS:
             ends = np.append(starts[1:], len(buckets))
             self._runs = [
                 (slice(start, end), slice(bucket, bucket + end - start))
@@ -46,7 +49,7 @@ class Fold:
         slot = np.arange(len(buckets)) - np.repeat(np.cumsum(counts) - counts, counts)
         table = np.zeros((counts.max(), m), np.int64)
         weight = np.zeros((counts.max(), m), np.int8)
-        table[slot, buckets[order]] = order
+        table[slot, buckets[order]] = order // copies
         weight[slot, buckets[order]] = signs[order]
         self._sources = torch.as_tensor(table.ravel(), device=device)
         self._weight = torch.as_tensor(weight, device=device).to(dtype).unsqueeze(-1)

@@ -99,11 +99,7 @@ class Coverage(Medoids):
         self._gain = np.zeros(N)
         self._cross = np.zeros((n, N)) if self._holds else None
         self._nearest = self._find(np.arange(N))
-        order = np.argsort(self._nearest.place, kind="stable")  # few lines to a tile
-        for part, block, similar in self._tiles(order):
-            near = self._nearest.take(order[part])
-            self._count_cross(similar, near, block, 1.0)
-            self._count_gain(similar, near.best, block, 1.0)
+        self._count(None, [(1.0, self._nearest)])
 
     def chance(self, kept: Indices) -> float:
         """Returns the mean of the value over uniform draws of the rest of a subset.
@@ -133,8 +129,8 @@ class Coverage(Medoids):
             return self._kernel.block(self._members, samples)
         return self._held[:, samples]
 
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        return self._kernel.tiles(samples)
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        return self._kernel.tiles(samples, as_held=True)
 
     def _crossed(self, places: Indices, entering: Indices) -> Floats:
         if self._cross is not None:

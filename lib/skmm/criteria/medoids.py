@@ -3,12 +3,17 @@ r"""Medoids: what a swap does to the similarity of every sample to the subset, k
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from skmm.criteria.base import Criterion, Floats, Indices, blocks
+
+
+_FEW = 16
+"""One by one is faster than whole tiles if no more than one of so many entries counts."""
 
 
 class Nearest(NamedTuple):
@@ -28,6 +33,14 @@ class Nearest(NamedTuple):
         similar[place, samples] = 0.0  # what no second is left for is not covered at all
         next_ = similar.argmax(axis=0)
         return cls(place, best, next_, similar[next_, samples])
+
+    def joined(self, similar: Floats, places: Indices) -> Nearest:
+        """Returns the nearest if there are also ``places``, so similar: ``[places, samples]``."""
+        among = Nearest.of(np.vstack([self.best, self.second, similar]))
+        new = np.broadcast_to(places[:, None], similar.shape)
+        known, samples = np.vstack([self.place, self.next, new]), np.arange(similar.shape[1])
+        place, next_ = known[among.place, samples], known[among.next, samples]
+        return Nearest(place, among.best, next_, among.second)
 
     def take(self, samples: Indices | slice) -> Nearest:
         """Returns those of some of the samples."""
@@ -77,8 +90,11 @@ class Medoids(Criterion):
         """Returns the subset's similarities to ``samples`` of the pool, to be overwritten."""
 
     @abstractmethod
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        """Yields tiles of the similarities of ``samples`` to the rows that may enter."""
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        """Yields tiles of the similarities of ``samples``, or of all, to the rows that may enter.
+
+        In the precision that they are held in, and not to be written to.
+        """
 
     @abstractmethod
     def _similar(self, rows: Indices) -> Floats:
@@ -127,16 +143,13 @@ class Medoids(Criterion):
         samples = np.flatnonzero(
             (coming > near.second).any(axis=0) | gone[near.place] | gone[near.next]
         )
-        samples = samples[np.argsort(near.place[samples], kind="stable")]  # few lines to a tile
-        before, after = near.take(samples), self._find(samples)
+        before = near.take(samples)
+        stay = ~(gone[before.place] | gone[before.next])
+        after = Nearest._make(np.empty_like(array) for array in before)
+        after.put(~stay, self._find(samples[~stay]))
+        after.put(stay, before.take(stay).joined(coming[:, samples[stay]], places))
         near.put(samples, after)
-        # What a row gains depends on the best alone, and of many samples only the second changes.
-        moved = before.best != after.best
-        for part, block, similar in self._tiles(samples):
-            for sign, state in ((-1.0, before), (1.0, after)):
-                self._count_cross(similar, state.take(part), block, sign)
-                changed = state.best[part][moved[part]]
-                self._count_gain(similar[moved[part]], changed, block, sign)
+        self._count(samples, [(-1.0, before), (1.0, after)])
 
     def restrict(self, rows: Indices) -> Shortlist:
         """See `Criterion.restrict`."""
@@ -149,15 +162,43 @@ class Medoids(Criterion):
         parts = parts or [Nearest.of(self._at(samples))]
         return Nearest._make(map(np.concatenate, zip(*parts, strict=True)))
 
-    def _count_gain(self, similar: Floats, best: Floats, block: slice, sign: float) -> None:
-        """Adds to the gain of the rows ``block``, or takes away, what they are above the best."""
-        over = similar - best[:, None]
-        self._gain[block] += sign * np.maximum(over, 0.0, out=over).sum(axis=0)
+    def _count(self, samples: Indices | None, states: Sequence[tuple[float, Nearest]]) -> None:
+        r"""Adds what samples bring to G and C in states of theirs, or takes it away.
 
-    def _count_cross(self, similar: Floats, near: Nearest, block: slice, sign: float) -> None:
-        """Adds samples' shares of :math:`C` at the rows ``block``, or takes them away."""
-        if self._cross is not None:
-            add_cross(self._cross, self._line, similar, near, block, sign)
+        Nothing is brought by a similarity that is not above the second largest: among many that
+        are selected all but about two in n, which are sought in the precision that they are held
+        in. Where more are above, whole tiles are counted.
+        """
+        floor = reduce(np.minimum, (state.second for _, state in states))
+        for part, block, similar in self._tiles(samples):
+            above = similar > floor[part, None].astype(similar.dtype)
+            near = [(sign, state.take(part)) for sign, state in states]
+            if _FEW * np.count_nonzero(above) < above.size:
+                sample, row = np.nonzero(above)
+                found = similar[sample, row].astype(np.float64)
+                near = [(sign, state.take(sample)) for sign, state in near]
+                over = sum(sign * np.maximum(found - state.best, 0.0) for sign, state in near)
+                self._gain[block] += np.bincount(row, over, minlength=similar.shape[1])
+                self._add_shares(found, near, row + block.start)
+                continue
+            similar = similar.astype(np.float64)
+            over = sum(sign * np.maximum(similar - state.best[:, None], 0.0) for sign, state in near)
+            self._gain[block] += over.sum(axis=0)
+            if self._cross is not None:
+                for sign, state in near:
+                    add_cross(self._cross, self._line, similar, state, block, sign)
+
+    def _add_shares(
+        self, similar: Floats, near: Sequence[tuple[float, Nearest]], rows: Indices
+    ) -> None:
+        """Adds shares of :math:`C` one by one: each of a sample's similarity to one of the rows."""
+        if self._cross is None:
+            return
+        for sign, state in near:
+            lines = self._line[state.place]
+            some = np.flatnonzero((lines >= 0) & (similar > state.second))
+            shares = np.minimum(similar, state.best)[some] - state.second[some]
+            np.add.at(self._cross, (lines[some], rows[some]), sign * shares)
 
 
 def add_cross(
@@ -213,8 +254,9 @@ class Shortlist(Medoids):
         similar[taken] = self._held[self._entered[taken][:, None], samples]
         return similar
 
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        yield slice(None), slice(None), self._held[:, samples].T
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        similar = self._held if samples is None else self._held[:, samples]
+        yield slice(None), slice(0, self.N), similar.T
 
     def _similar(self, rows: Indices) -> Floats:
         return self._held[rows]

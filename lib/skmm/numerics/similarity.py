@@ -104,27 +104,36 @@ class Similarity(ABC):
         """Returns the similarities of ``some`` to ``others``, to be written to."""
         if not self._hold:
             return self._apply(self._half_distances(some, others))
+        return self._part(some, others).astype(np.float64)
+
+    def _part(self, some: Indices | slice, others: Indices | slice) -> NDArray[np.floating]:
         if not isinstance(some, slice) and not isinstance(others, slice):
             some = some[:, None]
-        return self._matrix[some, others].astype(np.float64)
+        return self._matrix[some, others]
 
     def tiles(
-        self, some: Indices, others: Indices | None = None
+        self, some: Indices | None, others: Indices | None = None, *, as_held: bool = False
     ) -> Iterator[tuple[slice, slice, Floats]]:
-        """Yields the similarities of ``some`` to ``others``, or to the pool, tile by tile.
+        """Yields the similarities of ``some`` to ``others``, or of or to the pool, tile by tile.
+
+        Args:
+            some: Rows, or ``None`` for all.
+            others: Rows, or ``None`` for all.
+            as_held: Whether in single precision, and not to be written to, if so they are held.
 
         Yields:
             A slice of ``some``, a slice of ``others``, and their similarities.
         """
-        count = self.N if others is None else len(others)
+        length, count = (self.N if rows is None else len(rows) for rows in (some, others))
         side = _HELD_TILE if self._hold else _TILE
-        with large_product(len(some) * count * self._scaled.shape[1]):
-            for i in range(0, len(some), side):
-                part = slice(i, min(i + side, len(some)))
+        with large_product(length * count * self._scaled.shape[1]):
+            for i in range(0, length, side):
+                part = slice(i, min(i + side, length))
                 for j in range(0, count, side):
                     block = slice(j, min(j + side, count))
-                    wanted = block if others is None else others[block]
-                    yield part, block, self.block(some[part], wanted)
+                    of, to = part if some is None else some[part], block if others is None else others[block]
+                    similar = self._part(of, to) if as_held and self._hold else self.block(of, to)
+                    yield part, block, similar
 
     def rows(self, indices: Indices) -> Floats:
         """Returns the similarities of ``indices`` to the pool: ``[len(indices), N]``."""

@@ -98,7 +98,7 @@ class Coverage(Medoids):
         self._held = self._kernel.rows(self._members) if held else None
         self._gain = np.zeros(N)
         self._cross = np.zeros((n, N)) if self._holds else None
-        self._nearest = self._find(np.arange(N))
+        self._nearest = self._find(None)
         self._count(None, [(1.0, self._nearest)])
 
     def chance(self, kept: Indices) -> float:
@@ -124,9 +124,9 @@ class Coverage(Medoids):
             self._held[places] = coming
         return coming
 
-    def _at(self, samples: Indices) -> Floats:
+    def _at(self, samples: Indices | slice) -> Floats:
         if self._held is None:
-            return self._kernel.block(self._members, samples)
+            return self._kernel.block(self._members, samples, as_held=True)
         return self._held[:, samples]
 
     def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
@@ -145,6 +145,8 @@ class Coverage(Medoids):
         return cross
 
     def _similar(self, rows: Indices) -> Floats:
+        if self._kernel.holds:
+            return self._kernel.block(rows, slice(None), as_held=True)
         if self._held is None:
             return self._kernel.rows(rows)
         out = np.empty((len(rows), self._kernel.N))

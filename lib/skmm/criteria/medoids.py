@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
 
 
 _FEW = 16
@@ -26,13 +26,14 @@ class Nearest(NamedTuple):
 
     @classmethod
     def of(cls, similar: Floats) -> Nearest:
-        """Finds them in similarities ``[n, samples]``, which are overwritten."""
+        """Finds them in similarities ``[n, samples]``."""
         samples = np.arange(similar.shape[1])
-        place = similar.argmax(axis=0)
-        best = similar[place, samples]
-        similar[place, samples] = 0.0  # what no second is left for is not covered at all
-        next_ = similar.argmax(axis=0)
-        return cls(place, best, next_, similar[next_, samples])
+        similar = np.array(similar.T, order="C")  # a sample's similarities side by side
+        place = similar.argmax(axis=1)
+        best = similar[samples, place].astype(np.float64)
+        similar[samples, place] = 0.0  # what no second is left for is not covered at all
+        next_ = similar.argmax(axis=1)
+        return cls(place, best, next_, similar[samples, next_].astype(np.float64))
 
     def joined(self, similar: Floats, places: Indices) -> Nearest:
         """Returns the nearest if there are also ``places``, so similar: ``[places, samples]``."""
@@ -50,6 +51,10 @@ class Nearest(NamedTuple):
         """Overwrites those of some of the samples."""
         for array, new in zip(self, nearest, strict=True):
             array[samples] = new
+
+
+States = Sequence[tuple[float, Nearest]]
+"""What is nearest to samples: after a change with sign 1, and before it with -1."""
 
 
 class Medoids(Criterion):
@@ -86,8 +91,8 @@ class Medoids(Criterion):
         """Puts ``entering`` in ``places``; returns their similarities to the pool."""
 
     @abstractmethod
-    def _at(self, samples: Indices) -> Floats:
-        """Returns the subset's similarities to ``samples`` of the pool, to be overwritten."""
+    def _at(self, samples: Indices | slice) -> Floats:
+        """Returns the subset's similarities to ``samples`` of the pool, as they are held."""
 
     @abstractmethod
     def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
@@ -98,7 +103,7 @@ class Medoids(Criterion):
 
     @abstractmethod
     def _similar(self, rows: Indices) -> Floats:
-        """Returns the similarities of rows that may enter or leave to the pool."""
+        """Returns the similarities of rows that may enter or leave to the pool, as they are held."""
 
     def value(self) -> float:
         """See `Criterion.value`."""
@@ -119,16 +124,21 @@ class Medoids(Criterion):
         return share * self._lost()[self._place], -share * self._gain
 
     def _crossed(self, places: Indices, entering: Indices) -> Floats:
-        return cast("Floats", self._cross)[self._line[places][:, None], entering]
+        return gather(cast("Floats", self._cross), self._line[places], entering)
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
         places = self._place[leaving]
-        changes = -self._crossed(places, entering)
-        changes += self._lost()[places][:, None]
-        changes -= self._gain[entering]
-        changes *= self._unit / len(self._nearest.best)
+        share = self._unit / len(self._nearest.best)
+        changes = self._crossed(places, entering)
+        changes *= -share
+        changes += share * self._lost()[places][:, None]
+        changes -= share * self._gain[entering]
         return changes
+
+    def tile(self) -> tuple[int, int]:
+        """See `Criterion.tile`."""
+        return super().tile() if self._cross is None else STRIPS
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""
@@ -155,50 +165,51 @@ class Medoids(Criterion):
         """See `Criterion.restrict`."""
         return Shortlist(self, rows)
 
-    def _find(self, samples: Indices) -> Nearest:
-        """Returns the nearest of ``samples`` in the subset as it is."""
-        cuts = blocks(len(samples), len(self._line))
-        parts = [Nearest.of(self._at(samples[cut])) for cut in cuts]
-        parts = parts or [Nearest.of(self._at(samples))]
+    def _find(self, samples: Indices | None) -> Nearest:
+        """Returns the nearest of ``samples``, or of all, in the subset as it is."""
+        count = len(self._gain) if samples is None else len(samples)
+        cuts = blocks(count, len(self._line)) or [slice(0)]
+        parts = [Nearest.of(self._at(cut if samples is None else samples[cut])) for cut in cuts]
         return Nearest._make(map(np.concatenate, zip(*parts, strict=True)))
 
-    def _count(self, samples: Indices | None, states: Sequence[tuple[float, Nearest]]) -> None:
+    def _count(self, samples: Indices | None, states: States) -> None:
         r"""Adds what samples bring to G and C in states of theirs, or takes it away.
 
-        Nothing is brought by a similarity that is not above the second largest: among many that
-        are selected all but about two in n, which are sought in the precision that they are held
-        in. Where more are above, whole tiles are counted.
+        Nothing is brought by a similarity that is not above the second largest: of many selected
+        all but about two in n. The others are sought in the precision that they are held in, and
+        counted one by one; where they are many, whole tiles are.
         """
         floor = reduce(np.minimum, (state.second for _, state in states))
         for part, block, similar in self._tiles(samples):
             above = similar > floor[part, None].astype(similar.dtype)
             near = [(sign, state.take(part)) for sign, state in states]
             if _FEW * np.count_nonzero(above) < above.size:
-                sample, row = np.nonzero(above)
+                sample, row = np.divmod(np.flatnonzero(above), similar.shape[1])
+                of_each = [(sign, state.take(sample)) for sign, state in near]
                 found = similar[sample, row].astype(np.float64)
-                near = [(sign, state.take(sample)) for sign, state in near]
-                over = sum(sign * np.maximum(found - state.best, 0.0) for sign, state in near)
-                self._gain[block] += np.bincount(row, over, minlength=similar.shape[1])
-                self._add_shares(found, near, row + block.start)
+                self._count_few(found, of_each, block.start + row)
                 continue
-            similar = similar.astype(np.float64)
-            over = sum(sign * np.maximum(similar - state.best[:, None], 0.0) for sign, state in near)
-            self._gain[block] += over.sum(axis=0)
-            if self._cross is not None:
-                for sign, state in near:
-                    add_cross(self._cross, self._line, similar, state, block, sign)
+            for cut in blocks(similar.shape[1], len(similar)):
+                tile = similar[:, cut].astype(np.float64)
+                start = block.start + cut.start
+                self._count_all(tile, near, slice(start, start + tile.shape[1]))
 
-    def _add_shares(
-        self, similar: Floats, near: Sequence[tuple[float, Nearest]], rows: Indices
-    ) -> None:
-        """Adds shares of :math:`C` one by one: each of a sample's similarity to one of the rows."""
-        if self._cross is None:
-            return
-        for sign, state in near:
+    def _count_few(self, similar: Floats, states: States, rows: Indices) -> None:
+        """Counts similarities of samples, each in states of its own, to one of the rows."""
+        over = sum(sign * np.maximum(similar - state.best, 0.0) for sign, state in states)
+        np.add.at(self._gain, rows, over)
+        for sign, state in states if self._cross is not None else ():
             lines = self._line[state.place]
             some = np.flatnonzero((lines >= 0) & (similar > state.second))
             shares = np.minimum(similar, state.best)[some] - state.second[some]
             np.add.at(self._cross, (lines[some], rows[some]), sign * shares)
+
+    def _count_all(self, similar: Floats, states: States, block: slice) -> None:
+        """Counts similarities ``[samples, rows]`` of samples in states of theirs to a block."""
+        over = sum(sign * np.maximum(similar - near.best[:, None], 0.0) for sign, near in states)
+        self._gain[block] += np.sum(over, axis=0)
+        for sign, state in states if self._cross is not None else ():
+            add_cross(self._cross, self._line, similar, state, block, sign)
 
 
 def add_cross(
@@ -248,7 +259,7 @@ class Shortlist(Medoids):
         self._entered[places] = entering
         return self._held[entering]
 
-    def _at(self, samples: Indices) -> Floats:
+    def _at(self, samples: Indices | slice) -> Floats:
         similar = self._whole._at(samples)
         taken = np.flatnonzero(self._entered >= 0)
         similar[taken] = self._held[self._entered[taken][:, None], samples]

@@ -126,7 +126,8 @@ class Coverage(Medoids):
 
     def _at(self, samples: Indices | slice) -> Floats:
         if self._held is None:
-            return self._kernel.block(self._members, samples, as_held=True)
+            # Similarities are symmetric, and those of a sample lie side by side.
+            return self._kernel.block(samples, self._members, as_held=True).T
         return self._held[:, samples]
 
     def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:

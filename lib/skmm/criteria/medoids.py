@@ -11,8 +11,7 @@ import numpy as np
 
 from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
 
-
-_FEW = 16
+_FEW = 8
 """One by one is faster than whole tiles if no more than one of so many entries counts."""
 
 
@@ -103,7 +102,7 @@ class Medoids(Criterion):
 
     @abstractmethod
     def _similar(self, rows: Indices) -> Floats:
-        """Returns the similarities of rows that may enter or leave to the pool, as they are held."""
+        """Returns the similarities to the pool of rows that may move, as they are held."""
 
     def value(self) -> float:
         """See `Criterion.value`."""
@@ -189,7 +188,9 @@ class Medoids(Criterion):
                 found = similar[sample, row].astype(np.float64)
                 self._count_few(found, of_each, block.start + row)
                 continue
-            for cut in blocks(similar.shape[1], len(similar)):
+            for cut in blocks(
+                similar.shape[1], 4 * len(similar)
+            ):  # what follows stays in the cache
                 tile = similar[:, cut].astype(np.float64)
                 start = block.start + cut.start
                 self._count_all(tile, near, slice(start, start + tile.shape[1]))
@@ -198,7 +199,9 @@ class Medoids(Criterion):
         """Counts similarities of samples, each in states of its own, to one of the rows."""
         over = sum(sign * np.maximum(similar - state.best, 0.0) for sign, state in states)
         np.add.at(self._gain, rows, over)
-        for sign, state in states if self._cross is not None else ():
+        if self._cross is None:
+            return
+        for sign, state in states:
             lines = self._line[state.place]
             some = np.flatnonzero((lines >= 0) & (similar > state.second))
             shares = np.minimum(similar, state.best)[some] - state.second[some]
@@ -206,9 +209,15 @@ class Medoids(Criterion):
 
     def _count_all(self, similar: Floats, states: States, block: slice) -> None:
         """Counts similarities ``[samples, rows]`` of samples in states of theirs to a block."""
-        over = sum(sign * np.maximum(similar - near.best[:, None], 0.0) for sign, near in states)
-        self._gain[block] += np.sum(over, axis=0)
-        for sign, state in states if self._cross is not None else ():
+        # What a row gains depends on the best alone, and of many samples only the second changes.
+        first, last = states[0][1].best, states[-1][1].best
+        moved = slice(None) if len(states) == 1 else np.flatnonzero(first != last)
+        for sign, near in states:
+            over = similar[moved] - near.best[moved, None]
+            self._gain[block] += sign * np.maximum(over, 0.0, out=over).sum(axis=0)
+        if self._cross is None:
+            return
+        for sign, state in states:
             add_cross(self._cross, self._line, similar, state, block, sign)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ class Similarity(ABC):
 
     def block(
         self, some: Indices | slice, others: Indices | slice, *, as_held: bool = False
-    ) -> Floats:
+    ) -> NDArray[Any]:
         """Returns the similarities of ``some`` to ``others``, to be written to.
 
         With ``as_held`` in single precision if so they are held, and to be read only.

@@ -119,6 +119,46 @@ def test_coverage_of_what_any_subset_covers_is_nothing():
     assert not coverage.swap_changes(np.array([0, 1]), np.array([2, 3])).any()
 
 
+@pytest.mark.parametrize("few", [0, 8, 10**9], ids=["one by one", "either", "whole tiles"])
+@pytest.mark.parametrize("kind", ["spread", "groups", "equal rows"])
+@pytest.mark.parametrize("n", [1, 2, 12])
+def test_coverage_counts_all_that_a_swap_does(make, few, kind, n, rng, monkeypatch):
+    """After swaps of several at once, in the pool and in a shortlist, as told by loops."""
+    monkeypatch.setattr("skmm.criteria.medoids._FEW", few)
+    monkeypatch.setattr("skmm.numerics.similarity._HELD_STRIP", (5, 32))
+    rows = unit(draw(rng, 48, 4))
+    if kind != "spread":
+        noise = 0.05 if kind == "groups" else 0.0
+        rows = rows[rng.integers(0, 9, 48)] + noise * rng.standard_normal((48, 4))
+    K = similarities(rows, 0.7)
+    coverage = Coverage.of(make(rows, 0.7), n)
+    coverage.start(rng.choice(48, n, replace=False))
+
+    def check(criterion, rows):
+        subset, unit = np.flatnonzero(coverage.inside), coverage._unit
+        left = lambda S: 1.0 - K[np.asarray(S, dtype=int)].max(axis=0).mean()  # noqa: E731
+        inside, outside = rows[criterion.inside], rows[~criterion.inside]
+        ends = [[left([*np.setdiff1d(subset, i), j]) for j in outside] for i in inside]
+        own = np.flatnonzero(criterion.inside), np.flatnonzero(~criterion.inside)
+        changes = unit * (np.array(ends) - left(subset))
+        np.testing.assert_allclose(criterion.swap_changes(*own), changes, atol=2e-7 * unit)
+        assert criterion.value() == pytest.approx(unit * left(subset), rel=1e-6, abs=1e-7)
+
+    for count in (n, 1, -(-n // 2)):
+        coverage.swap(
+            rng.choice(np.flatnonzero(coverage.inside), count, replace=False),
+            rng.choice(np.flatnonzero(~coverage.inside), count, replace=False),
+        )
+        check(coverage, np.arange(48))
+    rows = np.append(np.flatnonzero(coverage.inside)[:4], np.flatnonzero(~coverage.inside)[::3])
+    part = coverage.restrict(rows)
+    for step in range(3):
+        i, j = np.flatnonzero(part.inside)[:1], np.flatnonzero(~part.inside)[step : step + 1]
+        part.swap(i, j)
+        coverage.swap(rows[i], rows[j])
+        check(part, rows)
+
+
 def test_a_shortlist_may_start_anew_and_be_cut_short_again(rng):
     """What it tells is what the pool tells of the same subset."""
     whole = Coverage(unit(draw(rng, 40, 5)), 6)

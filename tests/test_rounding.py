@@ -11,7 +11,8 @@ import pytest
 from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.rounding.exchange import exchange
+from skmm.numerics.ties import TIE
+from skmm.rounding.exchange import _best_swaps, exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
 
@@ -143,6 +144,26 @@ def test_exchange_ends_where_no_swap_helps(name, n, shortlist):
     assert value_of(build(), indices) <= value_of(build(), start) + 1e-12
     outside = np.setdiff1d(np.arange(24), indices)
     assert slow_swap_changes(build, indices, indices, outside).min() > -2e-9
+
+
+@pytest.mark.parametrize("strips", [(1, 5), (3, 1 << 14)])
+@every_criterion
+def test_best_swaps_are_those_of_the_whole_table(name, strips, monkeypatch):
+    """In whatever tiles all swaps are tried, and however scattered those are that stay out."""
+    for module in ("kernel", "medoids"):
+        monkeypatch.setattr(f"skmm.criteria.{module}.STRIPS", strips)
+    criterion = CRITERIA[name](pool(), 9)
+    indices = np.sort(np.random.default_rng(3).permutation(24)[:9])
+    criterion.start(indices)
+    movable = np.ones(24, dtype=bool)
+    movable[indices[::4]] = False
+    leaving, entering = indices[movable[indices]], np.flatnonzero(~criterion.inside)
+    table = criterion.swap_changes(leaving, entering)
+    leave, enter = _best_swaps(criterion, movable, None, TIE)
+    np.testing.assert_allclose(leave[leaving], table.min(axis=1), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(enter[entering], table.min(axis=0), rtol=1e-9, atol=1e-11)
+    assert np.isinf(np.delete(leave, leaving)).all()
+    assert np.isinf(np.delete(enter, entering)).all()
 
 
 @every_criterion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import reduce
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,22 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
+PRODUCT, STRIPS = (256, 1024), (16, 1 << 14)
+"""Sides of tables of swaps, leaving by entering: of products, and of what is held row by row."""
+
+
 def quadratic_forms(rows: Floats, matrix: Floats) -> Floats:
     r"""Returns :math:`x_i^\top A x_i` for all rows, in blocks: ``[N]``."""
     parts = [np.einsum("ij,ij->i", rows[b] @ matrix, rows[b]) for b in blocks(*rows.shape)]
     return np.concatenate(parts)
+
+
+def gather(matrix: Floats, rows: Indices, columns: Indices) -> Floats:
+    """Returns a copy of the entries ``[rows, columns]``: of columns that lie close by strips."""
+    strip = slice(columns.min(initial=0), columns.max(initial=-1) + 1)
+    if strip.stop - strip.start > 2 * len(columns):
+        return matrix[rows[:, None], columns]
+    return matrix[rows, strip].take(columns - strip.start, axis=1)
 
 
 class Criterion(ABC):
@@ -60,7 +72,14 @@ class Criterion(ABC):
 
     @abstractmethod
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
-        """Returns the exact change of the objective by each swap: ``[leaving, entering]``."""
+        """Returns the exact change of the objective by each swap: ``[leaving, entering]``.
+
+        To be written to.
+        """
+
+    def tile(self) -> tuple[int, int]:
+        """Returns how many leaving and entering rows are best tried at once: a table of 2 MB."""
+        return PRODUCT
 
     @abstractmethod
     def swap(self, leaving: Indices, entering: Indices) -> None:
@@ -127,8 +146,16 @@ class Combination(Criterion):
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
-        parts = (weight * term.swap_changes(leaving, entering) for weight, term in self._terms)
-        return reduce(np.add, parts)
+        total: Floats | None = None
+        for weight, term in self._terms:
+            changes = term.swap_changes(leaving, entering)
+            changes *= weight
+            total = changes if total is None else np.add(total, changes, out=total)
+        return cast("Floats", total)
+
+    def tile(self) -> tuple[int, int]:
+        """See `Criterion.tile`; what is a product for one term decides."""
+        return max(term.tile() for _, term in self._terms)
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

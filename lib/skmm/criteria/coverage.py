@@ -98,12 +98,8 @@ class Coverage(Medoids):
         self._held = self._kernel.rows(self._members) if held else None
         self._gain = np.zeros(N)
         self._cross = np.zeros((n, N)) if self._holds else None
-        self._nearest = self._find(np.arange(N))
-        order = np.argsort(self._nearest.place, kind="stable")  # few lines to a tile
-        for part, block, similar in self._tiles(order):
-            near = self._nearest.take(order[part])
-            self._count_cross(similar, near, block, 1.0)
-            self._count_gain(similar, near.best, block, 1.0)
+        self._nearest = self._find(None)
+        self._count(None, [(1.0, self._nearest)])
 
     def chance(self, kept: Indices) -> float:
         """Returns the mean of the value over uniform draws of the rest of a subset.
@@ -128,13 +124,14 @@ class Coverage(Medoids):
             self._held[places] = coming
         return coming
 
-    def _at(self, samples: Indices) -> Floats:
+    def _at(self, samples: Indices | slice) -> Floats:
         if self._held is None:
-            return self._kernel.block(self._members, samples)
+            # Similarities are symmetric, and those of a sample lie side by side.
+            return self._kernel.block(samples, self._members, as_held=True).T
         return self._held[:, samples]
 
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        return self._kernel.tiles(samples)
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        return self._kernel.tiles(samples, as_held=True)
 
     def _crossed(self, places: Indices, entering: Indices) -> Floats:
         if self._cross is not None:
@@ -149,6 +146,8 @@ class Coverage(Medoids):
         return cross
 
     def _similar(self, rows: Indices) -> Floats:
+        if self._kernel.holds:
+            return self._kernel.block(rows, slice(None), as_held=True)
         if self._held is None:
             return self._kernel.rows(rows)
         out = np.empty((len(rows), self._kernel.N))

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
 from skmm.numerics.inputs import check_budget, check_doubles
 from skmm.numerics.threads import large_product
 
@@ -96,8 +96,9 @@ class KernelDiscrepancy(Criterion):
         out = np.empty((len(some), len(self._rows)))
         with large_product(len(some) * self._rows.size):
             for part in blocks(len(some), _TILE):
-                for block in blocks(len(self._rows), _TILE):
-                    out[part, block] = self._kernel(some[part], block)
+                rows = self._rows[some[part]]
+                for block in blocks(len(self._rows), len(rows)):
+                    out[part, block] = self._apply(rows @ self._rows[block].T)
         return out
 
     def start(self, indices: Indices) -> None:
@@ -128,11 +129,14 @@ class KernelDiscrepancy(Criterion):
         ]
         return np.concatenate(parts) / self._n
 
+    def _gap(self, rows: Indices | slice) -> Floats:
+        return self._push[rows] - self._pull[rows]
+
     def _leave(self, rows: Indices | slice) -> Floats:
-        return (self._own[rows] - 2.0 * self._n * (self._push - self._pull)[rows]) * self._scale
+        return (self._own[rows] - 2.0 * self._n * self._gap(rows)) * self._scale
 
     def _enter(self, rows: Indices | slice) -> Floats:
-        return (self._own[rows] + 2.0 * self._n * (self._push - self._pull)[rows]) * self._scale
+        return (self._own[rows] + 2.0 * self._n * self._gap(rows)) * self._scale
 
     def single_changes(self) -> tuple[Floats, Floats]:
         """See `Criterion.single_changes`."""
@@ -143,13 +147,15 @@ class KernelDiscrepancy(Criterion):
         if self._held is None:
             changes = self._kernel(leaving, entering)
         else:
-            # Entering samples lie close in the pool's order: a strip and its columns are faster.
-            strip = slice(entering.min(initial=0), entering.max(initial=0) + 1)
-            changes = self._held[self._place[leaving], strip].take(entering - strip.start, axis=1)
+            changes = gather(self._held, self._place[leaving], entering)
         changes *= -2.0 * self._scale
         changes += self._leave(leaving)[:, None]
         changes += self._enter(entering)
         return changes
+
+    def tile(self) -> tuple[int, int]:
+        """See `Criterion.tile`."""
+        return super().tile() if self._held is None else STRIPS
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

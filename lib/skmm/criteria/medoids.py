@@ -3,12 +3,16 @@ r"""Medoids: what a swap does to the similarity of every sample to the subset, k
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple, cast
 
 import numpy as np
 
-from skmm.criteria.base import Criterion, Floats, Indices, blocks
+from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
+
+_FEW = 8
+"""One by one is faster than whole tiles if no more than one of so many entries counts."""
 
 
 class Nearest(NamedTuple):
@@ -21,13 +25,22 @@ class Nearest(NamedTuple):
 
     @classmethod
     def of(cls, similar: Floats) -> Nearest:
-        """Finds them in similarities ``[n, samples]``, which are overwritten."""
+        """Finds them in similarities ``[n, samples]``."""
         samples = np.arange(similar.shape[1])
-        place = similar.argmax(axis=0)
-        best = similar[place, samples]
-        similar[place, samples] = 0.0  # what no second is left for is not covered at all
-        next_ = similar.argmax(axis=0)
-        return cls(place, best, next_, similar[next_, samples])
+        similar = np.array(similar.T, order="C")  # a sample's similarities side by side
+        place = similar.argmax(axis=1)
+        best = similar[samples, place].astype(np.float64)
+        similar[samples, place] = 0.0  # what no second is left for is not covered at all
+        next_ = similar.argmax(axis=1)
+        return cls(place, best, next_, similar[samples, next_].astype(np.float64))
+
+    def joined(self, similar: Floats, places: Indices) -> Nearest:
+        """Returns the nearest if there are also ``places``, so similar: ``[places, samples]``."""
+        among = Nearest.of(np.vstack([self.best, self.second, similar]))
+        new = np.broadcast_to(places[:, None], similar.shape)
+        known, samples = np.vstack([self.place, self.next, new]), np.arange(similar.shape[1])
+        place, next_ = known[among.place, samples], known[among.next, samples]
+        return Nearest(place, among.best, next_, among.second)
 
     def take(self, samples: Indices | slice) -> Nearest:
         """Returns those of some of the samples."""
@@ -37,6 +50,10 @@ class Nearest(NamedTuple):
         """Overwrites those of some of the samples."""
         for array, new in zip(self, nearest, strict=True):
             array[samples] = new
+
+
+States = Sequence[tuple[float, Nearest]]
+"""What is nearest to samples: after a change with sign 1, and before it with -1."""
 
 
 class Medoids(Criterion):
@@ -73,16 +90,19 @@ class Medoids(Criterion):
         """Puts ``entering`` in ``places``; returns their similarities to the pool."""
 
     @abstractmethod
-    def _at(self, samples: Indices) -> Floats:
-        """Returns the subset's similarities to ``samples`` of the pool, to be overwritten."""
+    def _at(self, samples: Indices | slice) -> Floats:
+        """Returns the subset's similarities to ``samples`` of the pool, as they are held."""
 
     @abstractmethod
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        """Yields tiles of the similarities of ``samples`` to the rows that may enter."""
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        """Yields tiles of the similarities of ``samples``, or of all, to the rows that may enter.
+
+        In the precision that they are held in, and not to be written to.
+        """
 
     @abstractmethod
     def _similar(self, rows: Indices) -> Floats:
-        """Returns the similarities of rows that may enter or leave to the pool."""
+        """Returns the similarities to the pool of rows that may move, as they are held."""
 
     def value(self) -> float:
         """See `Criterion.value`."""
@@ -103,16 +123,21 @@ class Medoids(Criterion):
         return share * self._lost()[self._place], -share * self._gain
 
     def _crossed(self, places: Indices, entering: Indices) -> Floats:
-        return cast("Floats", self._cross)[self._line[places][:, None], entering]
+        return gather(cast("Floats", self._cross), self._line[places], entering)
 
     def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
         """See `Criterion.swap_changes`."""
         places = self._place[leaving]
-        changes = -self._crossed(places, entering)
-        changes += self._lost()[places][:, None]
-        changes -= self._gain[entering]
-        changes *= self._unit / len(self._nearest.best)
+        share = self._unit / len(self._nearest.best)
+        changes = self._crossed(places, entering)
+        changes *= -share
+        changes += share * self._lost()[places][:, None]
+        changes -= share * self._gain[entering]
         return changes
+
+    def tile(self) -> tuple[int, int]:
+        """See `Criterion.tile`."""
+        return super().tile() if self._cross is None else STRIPS
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""
@@ -127,37 +152,73 @@ class Medoids(Criterion):
         samples = np.flatnonzero(
             (coming > near.second).any(axis=0) | gone[near.place] | gone[near.next]
         )
-        samples = samples[np.argsort(near.place[samples], kind="stable")]  # few lines to a tile
-        before, after = near.take(samples), self._find(samples)
+        before = near.take(samples)
+        stay = ~(gone[before.place] | gone[before.next])
+        after = Nearest._make(np.empty_like(array) for array in before)
+        after.put(~stay, self._find(samples[~stay]))
+        after.put(stay, before.take(stay).joined(coming[:, samples[stay]], places))
         near.put(samples, after)
-        # What a row gains depends on the best alone, and of many samples only the second changes.
-        moved = before.best != after.best
-        for part, block, similar in self._tiles(samples):
-            for sign, state in ((-1.0, before), (1.0, after)):
-                self._count_cross(similar, state.take(part), block, sign)
-                changed = state.best[part][moved[part]]
-                self._count_gain(similar[moved[part]], changed, block, sign)
+        self._count(samples, [(-1.0, before), (1.0, after)])
 
     def restrict(self, rows: Indices) -> Shortlist:
         """See `Criterion.restrict`."""
         return Shortlist(self, rows)
 
-    def _find(self, samples: Indices) -> Nearest:
-        """Returns the nearest of ``samples`` in the subset as it is."""
-        cuts = blocks(len(samples), len(self._line))
-        parts = [Nearest.of(self._at(samples[cut])) for cut in cuts]
-        parts = parts or [Nearest.of(self._at(samples))]
+    def _find(self, samples: Indices | None) -> Nearest:
+        """Returns the nearest of ``samples``, or of all, in the subset as it is."""
+        count = len(self._gain) if samples is None else len(samples)
+        cuts = blocks(count, len(self._line)) or [slice(0)]
+        parts = [Nearest.of(self._at(cut if samples is None else samples[cut])) for cut in cuts]
         return Nearest._make(map(np.concatenate, zip(*parts, strict=True)))
 
-    def _count_gain(self, similar: Floats, best: Floats, block: slice, sign: float) -> None:
-        """Adds to the gain of the rows ``block``, or takes away, what they are above the best."""
-        over = similar - best[:, None]
-        self._gain[block] += sign * np.maximum(over, 0.0, out=over).sum(axis=0)
+    def _count(self, samples: Indices | None, states: States) -> None:
+        r"""Adds what samples bring to G and C in states of theirs, or takes it away.
 
-    def _count_cross(self, similar: Floats, near: Nearest, block: slice, sign: float) -> None:
-        """Adds samples' shares of :math:`C` at the rows ``block``, or takes them away."""
-        if self._cross is not None:
-            add_cross(self._cross, self._line, similar, near, block, sign)
+        Nothing is brought by a similarity that is not above the second largest: of many selected
+        all but about two in n. The others are sought in the precision that they are held in, and
+        counted one by one; where they are many, whole tiles are.
+        """
+        floor = reduce(np.minimum, (state.second for _, state in states))
+        for part, block, similar in self._tiles(samples):
+            above = similar > floor[part, None].astype(similar.dtype)
+            near = [(sign, state.take(part)) for sign, state in states]
+            if _FEW * np.count_nonzero(above) < above.size:
+                sample, row = np.divmod(np.flatnonzero(above), similar.shape[1])
+                of_each = [(sign, state.take(sample)) for sign, state in near]
+                found = similar[sample, row].astype(np.float64)
+                self._count_few(found, of_each, block.start + row)
+                continue
+            for cut in blocks(
+                similar.shape[1], 4 * len(similar)
+            ):  # what follows stays in the cache
+                tile = similar[:, cut].astype(np.float64)
+                start = block.start + cut.start
+                self._count_all(tile, near, slice(start, start + tile.shape[1]))
+
+    def _count_few(self, similar: Floats, states: States, rows: Indices) -> None:
+        """Counts similarities of samples, each in states of its own, to one of the rows."""
+        over = sum(sign * np.maximum(similar - state.best, 0.0) for sign, state in states)
+        np.add.at(self._gain, rows, over)
+        if self._cross is None:
+            return
+        for sign, state in states:
+            lines = self._line[state.place]
+            some = np.flatnonzero((lines >= 0) & (similar > state.second))
+            shares = np.minimum(similar, state.best)[some] - state.second[some]
+            np.add.at(self._cross, (lines[some], rows[some]), sign * shares)
+
+    def _count_all(self, similar: Floats, states: States, block: slice) -> None:
+        """Counts similarities ``[samples, rows]`` of samples in states of theirs to a block."""
+        # What a row gains depends on the best alone, and of many samples only the second changes.
+        first, last = states[0][1].best, states[-1][1].best
+        moved = slice(None) if len(states) == 1 else np.flatnonzero(first != last)
+        for sign, near in states:
+            over = similar[moved] - near.best[moved, None]
+            self._gain[block] += sign * np.maximum(over, 0.0, out=over).sum(axis=0)
+        if self._cross is None:
+            return
+        for sign, state in states:
+            add_cross(self._cross, self._line, similar, state, block, sign)
 
 
 def add_cross(
@@ -207,14 +268,15 @@ class Shortlist(Medoids):
         self._entered[places] = entering
         return self._held[entering]
 
-    def _at(self, samples: Indices) -> Floats:
+    def _at(self, samples: Indices | slice) -> Floats:
         similar = self._whole._at(samples)
         taken = np.flatnonzero(self._entered >= 0)
         similar[taken] = self._held[self._entered[taken][:, None], samples]
         return similar
 
-    def _tiles(self, samples: Indices) -> Iterator[tuple[slice, slice, Floats]]:
-        yield slice(None), slice(None), self._held[:, samples].T
+    def _tiles(self, samples: Indices | None) -> Iterator[tuple[slice, slice, Floats]]:
+        similar = self._held if samples is None else self._held[:, samples]
+        yield slice(None), slice(0, self.N), similar.T
 
     def _similar(self, rows: Indices) -> Floats:
         return self._held[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ _TILE = 512
 
 _HELD_TILE = 256
 """Side of the tiles in which those that are held are read: what follows stays in the cache."""
+
+_HELD_STRIP = 64, 1 << 14
+"""Sides of those in which they are sifted, for few: 4 MB in single precision."""
 
 
 class Similarity(ABC):
@@ -100,31 +104,45 @@ class Similarity(ABC):
     def _apply(self, halves: Floats) -> Floats:
         r"""Overwrites :math:`-\tfrac12\|z_i - z_j\|^2`, at most 0, by the similarities."""
 
-    def block(self, some: Indices | slice, others: Indices | slice) -> Floats:
-        """Returns the similarities of ``some`` to ``others``, to be written to."""
+    def block(
+        self, some: Indices | slice, others: Indices | slice, *, as_held: bool = False
+    ) -> NDArray[Any]:
+        """Returns the similarities of ``some`` to ``others``, to be written to.
+
+        With ``as_held`` in single precision if so they are held, and to be read only.
+        """
         if not self._hold:
             return self._apply(self._half_distances(some, others))
         if not isinstance(some, slice) and not isinstance(others, slice):
             some = some[:, None]
-        return self._matrix[some, others].astype(np.float64)
+        held = self._matrix[some, others]
+        return held if as_held else held.astype(np.float64)
 
     def tiles(
-        self, some: Indices, others: Indices | None = None
+        self, some: Indices | None, others: Indices | None = None, *, as_held: bool = False
     ) -> Iterator[tuple[slice, slice, Floats]]:
-        """Yields the similarities of ``some`` to ``others``, or to the pool, tile by tile.
+        """Yields the similarities of ``some`` to ``others``, or of or to the pool, tile by tile.
+
+        Args:
+            some: Rows, or ``None`` for all.
+            others: Rows, or ``None`` for all.
+            as_held: See `block`.
 
         Yields:
             A slice of ``some``, a slice of ``others``, and their similarities.
         """
-        count = self.N if others is None else len(others)
-        side = _HELD_TILE if self._hold else _TILE
-        with large_product(len(some) * count * self._scaled.shape[1]):
-            for i in range(0, len(some), side):
-                part = slice(i, min(i + side, len(some)))
-                for j in range(0, count, side):
-                    block = slice(j, min(j + side, count))
-                    wanted = block if others is None else others[block]
-                    yield part, block, self.block(some[part], wanted)
+        length, count = (self.N if rows is None else len(rows) for rows in (some, others))
+        height = width = _HELD_TILE if self._hold else _TILE
+        if as_held and self._hold:
+            height, width = _HELD_STRIP
+        with large_product(length * count * self._scaled.shape[1]):
+            for i in range(0, length, height):
+                part = slice(i, min(i + height, length))
+                for j in range(0, count, width):
+                    block = slice(j, min(j + width, count))
+                    of = part if some is None else some[part]
+                    to = block if others is None else others[block]
+                    yield part, block, self.block(of, to, as_held=as_held)
 
     def rows(self, indices: Indices) -> Floats:
         """Returns the similarities of ``indices`` to the pool: ``[len(indices), N]``."""

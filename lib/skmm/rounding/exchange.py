@@ -14,9 +14,6 @@ from skmm.numerics.inputs import check_indices, check_integer
 from skmm.numerics.threads import one_thread
 from skmm.numerics.ties import TIE, first_least, least
 
-_TILE = 256, 1024
-"""Swaps tried at once, leaving by entering: a table of 2 MB."""
-
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
@@ -184,9 +181,10 @@ def _best_swaps(
         outside = outside[least(enter[outside], reach, tie)]
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
     # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
-    for i in range(0, len(inside), _TILE[0]):
-        for j in range(0, len(outside), _TILE[1]):
-            some, others = inside[i : i + _TILE[0]], outside[j : j + _TILE[1]]
+    height, width = criterion.tile()
+    for i in range(0, len(inside), height):
+        for j in range(0, len(outside), width):
+            some, others = inside[i : i + height], outside[j : j + width]
             changes = criterion.swap_changes(some, others)
             leave[some] = np.minimum(leave[some], changes.min(axis=1))
             enter[others] = np.minimum(enter[others], changes.min(axis=0))

@@ -16,6 +16,14 @@ import numpy as np
 import pytest
 from nbformat import v4
 
+LONG = ("test_notebooks.py", "test_kernels.py", "test_ray.py")
+"""Files with tests of many seconds: they come first, so that no process ends long after others."""
+
+
+def pytest_collection_modifyitems(items):
+    """Sorts the items, files as wholes: within one the order stays."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache(tmp_path_factory):
@@ -27,6 +35,12 @@ def _cache(tmp_path_factory):
 def rng() -> np.random.Generator:
     """The generator of a test; the same in every run and in every order."""
     return np.random.default_rng(20240706)
+
+
+@pytest.fixture
+def _unmeasured(monkeypatch):
+    """Processes that a test starts are not traced: what they run is measured elsewhere."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @dataclass(frozen=True)

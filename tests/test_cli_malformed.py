@@ -763,6 +763,7 @@ REAL = ["pickle instead of c.npy", "out.csv exists", "unknown option",
         "pipe named p.npy", "budget '13'"]  # fmt: skip
 
 
+@pytest.mark.usefixtures("_unmeasured")
 @pytest.mark.parametrize("name", REAL)
 def test_the_program_itself_says_the_same(name, tmp_path):
     """As a process of its own, which ends with the code and says nothing after its sentence."""
@@ -782,6 +783,7 @@ def test_the_program_itself_says_the_same(name, tmp_path):
     assert found(tmp_path) == before
 
 
+@pytest.mark.usefixtures("_unmeasured")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_standard_output_is_one_sentence(tmp_path):
     npy(tmp_path / "good.npy")

@@ -92,8 +92,7 @@ def by_hand(data, *, share, seeds, draws, on="test", penalty=1e-3):
     return found
 
 
-@pytest.mark.parametrize("on", ["test", "rest"])
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(("on", "kept"), [("test", False), ("rest", True)])
 def test_comparison_is_that_of_a_plain_loop(data, on, kept, tmp_path):
     """Weights, further draws, nested methods and knobs included; kept on disk or not."""
     running = {"folder": tmp_path, "workers": 2} if kept else {}

@@ -202,6 +202,7 @@ def test_results_of_an_earlier_run_do_not_pass_for_new_ones(project):
     assert not (build / "01_toy.partial.ipynb").exists()
 
 
+@pytest.mark.usefixtures("_unmeasured")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_leaves_no_copy(project, kind):
     path = project.write_notebook(

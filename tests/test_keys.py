@@ -108,6 +108,7 @@ def test_other_packages_stand_for_themselves(module, foreign):
     assert is_foreign(module) == foreign
 
 
+@pytest.mark.usefixtures("_unmeasured")
 def test_kernels_are_those_in_use():
     """Results of one kernel are not taken for those of another."""
     script = (
@@ -263,6 +264,7 @@ print(fingerprint(Net()))
 """
 
 
+@pytest.mark.usefixtures("_unmeasured")
 def test_classes_of_a_notebook_are_known_by_what_they_do():
     """There is no file to read; hashes of strings, which differ by process, stay out of it."""
 
@@ -274,6 +276,7 @@ def test_classes_of_a_notebook_are_known_by_what_they_do():
     assert printed(2, 0) == printed(2, 1) != printed(3, 0)
 
 
+@pytest.mark.usefixtures("_unmeasured")
 def test_kernels_are_those_of_numpy_and_scipy():
     """A package that brings a BLAS of its own, loaded or not yet, changes no key."""
     program = "from skmm_study.storage.keys import kernels; before = kernels(); import scs"

@@ -13,7 +13,12 @@ from nbformat import v4
 
 import skmm
 import skmm_study
-from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
+from skmm_study.execution.notebook_source import (
+    code_digest,
+    declared_parameters,
+    read_notebook,
+    read_source,
+)
 from skmm_study.execution.output import PNG_LIMIT
 from skmm_study.execution.profiles import Profile
 from skmm_study.execution.runner import execute
@@ -142,6 +147,17 @@ def test_every_notebook_is_numbered():
 @each_notebook
 def test_notebook_is_fit_to_commit(path):
     assert not complaints(path)
+
+
+@each_notebook
+def test_source_is_what_nbformat_reads(path):
+    """Its parameters too; a notebook reads itself without that package."""
+    ours, theirs = read_source(path), read_notebook(path)
+    for cell, read in zip(ours.cells, theirs.cells, strict=True):
+        kinds = (read.cell_type, read.source, read.metadata)
+        assert (cell.cell_type, cell.source, cell.metadata) == kinds
+    assert code_digest(ours) == code_digest(theirs)
+    assert declared_parameters(ours, path.stem) == declared_parameters(theirs, path.stem)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -25,6 +25,7 @@ def pool(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))  # where Ray would leave a token
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # Ray's own processes, untraced
         with cluster(num_cpus=4), workers(4) as started:
             yield started
 

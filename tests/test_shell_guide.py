@@ -49,10 +49,15 @@ def test_guide_shows_what_is_printed(tmp_path, monkeypatch):
     assert Path("report.html").exists()
 
 
+@pytest.fixture(scope="module")
+def told():
+    """What the commands tell of themselves."""
+    commands = ["select", "plan", "certify", "compare", "methods", "sketch", ""]
+    return "".join(run(f"skmm {command} -h") for command in commands)
+
+
 @pytest.mark.parametrize(
     "option", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", GUIDE.read_text())))
 )
-def test_guide_names_options_that_exist(option, capsys):
-    commands = [["select"], ["plan"], ["certify"], ["compare"], ["methods"], ["sketch"], []]
-    assert all(main([*words, "-h"]) == 0 for words in commands)
-    assert option in capsys.readouterr().out
+def test_guide_names_options_that_exist(option, told):
+    assert option in told

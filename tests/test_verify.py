@@ -26,7 +26,7 @@ def save(name):
 
 
 @pytest.fixture
-def verified(project, capfd, monkeypatch):
+def verified(project, capfd, monkeypatch, _unmeasured):
     """Writes the results of a notebook as committed, and returns what verifying them says."""
     monkeypatch.chdir(project.root)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_source
 from skmm_study.execution.provenance import provenance
 from skmm_study.report.tables import markdown
 from skmm_study.storage.files import sha256, write_whole
@@ -60,7 +60,7 @@ class OutputFolder:
                 f"out_dir must be named like a notebook in the working folder, got {out_dir!r} "
                 f"but there is no {path} in {Path.cwd().name}; run the notebook where it lies"
             )
-        notebook = read_notebook(path)
+        notebook = read_source(path)
         declared = declared_parameters(notebook, self._notebook).keys() - {"out_dir"}
         if missing := sorted(declared - parameters.keys()):
             raise ValueError(

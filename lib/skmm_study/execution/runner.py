@@ -22,7 +22,7 @@ from pathlib import Path
 
 import skmm
 from skmm_study.execution.executed_copy import finish
-from skmm_study.execution.notebook_source import declared_parameters, read_notebook
+from skmm_study.execution.notebook_source import declared_parameters, read_notebook, read_source
 from skmm_study.execution.profiles import Profile
 from skmm_study.storage.files import write_whole
 
@@ -49,7 +49,7 @@ def execute(notebook: Path, profile: Profile, *, build: Path) -> Path:
     notebook, build = notebook.resolve(), build.resolve()
     name, folder = notebook.stem, notebook.parent
     out_dir = profile.figures.resolve() / name
-    declared = declared_parameters(read_notebook(notebook), name)
+    declared = declared_parameters(read_source(notebook), name)
     parameters = profile.parameters(name, declared)
     parameters |= {"profile": profile.name, "out_dir": os.path.relpath(out_dir, folder)}
     if missing := sorted(parameters.keys() - declared.keys()):

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from skmm_study.execution.comparison import IDENTICAL, OTHER, ROUNDED, compare_tables
-from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_notebook
+from skmm_study.execution.notebook_source import code_digest, declared_parameters, read_source
 from skmm_study.execution.profiles import Profile
 from skmm_study.execution.provenance import is_current
 from skmm_study.storage.keys import kernels
@@ -140,7 +140,7 @@ def _is_current(notebook: Path, profile: Profile, results: Path) -> bool:
         record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
-    source = read_notebook(notebook)
+    source = read_source(notebook)
     declared = declared_parameters(source, notebook.stem)
     wanted = declared | profile.parameters(notebook.stem, declared) | {"profile": profile.name}
     del wanted["out_dir"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skmm_study.execution.notebook_source import code_digest, read_notebook
+from skmm_study.execution.notebook_source import code_digest, read_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class Evidence:
             notebook = self._root / "notebooks" / f"{record['name']}.ipynb"
             # A table of a notebook that is gone is of an earlier version, too.
             same = (
-                notebook.is_file() and code_digest(read_notebook(notebook)) == record["code_sha256"]
+                notebook.is_file() and code_digest(read_source(notebook)) == record["code_sha256"]
             )
             self._earlier[folder] = not same
         return self._earlier[folder]

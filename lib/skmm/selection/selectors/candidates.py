@@ -17,8 +17,9 @@ _MOST, _PER_SAMPLE = 1 << 16, 4
 """Rows that may be chosen: all of a pool of so many; of a larger one as many drawn at random, or so
 many times the budget."""
 
-_PASS = 1 << 28
-"""Swaps that are all tried before a descent ends; where there are more, see `_REACH`."""
+_PASS = 1 << 25
+"""Swaps that are all tried before a descent ends: no pool of up to 11,585 rows has more. Where there
+are more, see `_REACH`."""
 
 _REACH, _SHORTLIST = 2048, 256
 """In a pool of more swaps, samples of each kind among which they are tried at the end, and on a

@@ -13,8 +13,8 @@ from skmm.selection.selectors.coordinates import Metric
 from skmm.selection.selectors.stratified import Cell, choose_in
 from skmm.spectrum import Spectrum
 
-ROWS = 1_000
-"""Rows of the pool that is chosen from in a rehearsal, which takes some hundredths of a second."""
+ROWS = 1_500
+"""Rows of the pool that is chosen from in a rehearsal, which takes a tenth of a second or two."""
 
 _SIDE, _ENTRIES = 384, 1 << 18
 """Side of the product's factors, and entries of what is swept over: 1 and 2 MB."""
@@ -48,7 +48,7 @@ def pair(criterion: str, m: int, rows: int, n: int, threads: int) -> float:
     Args:
         criterion: ``balanced`` or ``fourth``.
         m: Numbers of a row.
-        rows: Rows of the cell, some hundreds: of more, a pair takes about as long.
+        rows: Rows of the cell, a thousand or two: of more, a pair takes about as long.
         n: Samples to choose from it.
         threads: Cells that are chosen from at once.
     """

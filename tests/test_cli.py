@@ -596,15 +596,6 @@ def test_forecast_grows_with_the_pool(method):
     assert 0 < small <= large < 1e4
 
 
-def test_forecast_of_large_pools_grows_as_they_do():
-    """In proportion beyond the rows that are all compared; no faster, and memory far below it."""
-    for criterion in ("auto", "full"):
-        times = [forecast.seconds("skmm", N, 64, 64, N // 100, criterion) for N in (10**5, 10**6)]
-        sizes = [forecast.megabytes(N, 64, N // 100, criterion) for N in (10**5, 10**6)]
-        assert 5 * times[0] < times[1] < 10**1.05 * times[0]
-        assert sizes[0] <= sizes[1] < 2 * sizes[0]
-
-
 def test_a_large_pool_is_announced(monkeypatch, capsys, tmp_path):
     """Time and memory before the choice, and a file of a pool stays where it is."""
     monkeypatch.setattr("skmm.selection.selectors.stratified.MOST", 50)

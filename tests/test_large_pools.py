@@ -187,6 +187,12 @@ def test_full_among_candidates_matches_the_whole_pool(features, large):
     assert value(chosen.indices) < value(end)
 
 
+def test_all_swaps_are_tried_in_a_pool_that_is_seen_whole():
+    for n in (1, stratified.MOST // 2, stratified.MOST - 1):
+        assert candidates.reach(stratified.MOST, n) is None
+    assert candidates.reach(stratified.MOST + 1, stratified.MOST // 2) is not None
+
+
 def test_reach_of_all_samples_is_no_limit(features):
     rows = unit(features[:200])
     ends = [

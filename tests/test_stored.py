@@ -47,7 +47,7 @@ def mapped(rows, tmp_path):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(stored, "_SCANNED", 700)
-    monkeypatch.setattr(stored, "_GATHERED", 60)
+    monkeypatch.setattr(stored, "_WINDOW", 60 * 12 * 4)
     monkeypatch.setattr("skmm.spectrum._BLOCK", 1000)
 
 
@@ -85,7 +85,17 @@ def test_spectrum_is_bit_equal_for_any_number_of_shards(rows):
 def test_no_more_than_a_block_is_read_at_once(rows):
     pool = Shards(rows, 3)
     skmm.select(pool, 20, rng=0, m=6)
-    assert pool.most <= max(stored._SCANNED // 12, stored._GATHERED)
+    assert pool.most <= max(stored._SCANNED // 12, stored._WINDOW // 48)
+
+
+def test_scattered_rows_are_gathered_window_by_window(rows):
+    """In the order that they are asked for; of a window, and of none between two, at once."""
+    pool = Shards(rows, 3)
+    at = np.array([499, 3, 60, 59, 3, 0, 250])
+    np.testing.assert_array_equal(StoredRows(pool)[np.unique(at)], rows[np.unique(at)])
+    assert pool.most == 3  # 0, 3 and 59 are of the first 60 rows
+    np.testing.assert_array_equal(StoredRows(rows)[at], rows[at])
+    assert StoredRows(rows)[at[:0]].shape == (0, 12)
 
 
 @pytest.mark.parametrize("criterion", ["auto", "balanced", "diagonal", "full", "v-optimal"])

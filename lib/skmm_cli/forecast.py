@@ -2,84 +2,166 @@
 
 from __future__ import annotations
 
-import time
 from functools import cache
+from math import sqrt
 
-import numpy as np
+from skmm.selection.cells import cell_limit
+from skmm.selection.selectors.candidates import candidate_count, reach, start_count
+from skmm.selection.selectors.stratified import cell_size, is_large, rows_seen
+from skmm_cli import rehearsal
 
-from skmm.selection.selectors.candidates import candidate_count
-from skmm.selection.selectors.stratified import cell_size, is_large, largest_cell, rows_seen
-
-_OVERHEAD = 0.2
+_OVERHEAD = 0.05
 """Seconds that any selection takes."""
 
 _PAIRS = ("facility_location", "kernel_herding", "kernel_thinning", "max_herding", "prob_cover")
 """Methods that compare all pairs of rows a few times."""
 
+_TURNS = {"combined": 3.0, "diagonal": 0.0, "full": 3.0, "v-optimal": 1.0}
+"""Criteria of the default that take candidates, and how many turns their descents take over the
+square root of n; four at least, all that the one-sided ``diagonal`` needs."""
 
-_BY_CANDIDATES = ("combined", "diagonal", "full", "v-optimal")
-"""Criteria of the default that large pools are matched by through candidates."""
+_MOVES, _TRIES = 8, 0.25
+"""Swaps of a turn, and the share of turns before which all swaps are tried."""
+
+_SHORTLIST = {True: 128, False: 256}
+"""Samples of each kind on the shortlist of a turn, by whether all swaps are tried."""
+
+_DESIGN = 110.0
+"""Products of all rows with a square matrix that it takes to relax V-optimality: 40 to 150."""
+
+_COVERED = 64
+"""Directions that ``combined`` covers."""
+
+_SCAN, _TABLE = 40.0, 10.0
+"""Sweeps that reading the pool takes in all, converting and checking it included; and a swap that
+is tried by a product."""
+
+_NEAR, _FAR, _CACHE = 20.0, 50.0, 1 << 22
+"""Sweeps of a swap whose entry of the kernel is held, in a cache of so many and beyond it."""
 
 _DOUBLE = 5_792
 """Rows of which similarities are held in double precision."""
 
-_BASE, _SCAN = 90.0, 192.0
-"""Megabytes of a process that has done nothing yet, and of a block of rows on its way to a sum."""
+_BASE, _BLOCK = 100e6, 1 << 24
+"""Bytes of a process that has done nothing yet, and entries that become double precision at
+once."""
+
+_COPIES = {"combined": 2.8, "diagonal": 3.0, "full": 2.5, "v-optimal": 5.0}
+"""Arrays in double precision as large as the candidates' rows, that are held at once."""
+
+_SIMILARITIES = 1 << 25
+"""Similarities to the subset that are held at most, if the rows have no more entries."""
 
 
 def seconds(method: str, N: int, r: int, m: int, n: int, criterion: str = "auto") -> float:
-    """Forecasts the wall time of `skmm.select`; within a factor of three on ordinary pools.
+    """Forecasts the time of `skmm.select` on a machine that does nothing else.
 
-    The default's on large pools is nearer: they are cut into cells of known sizes.
+    Of the default within a half on large pools: what they are cut into is known, and so is how long
+    a small choice takes, for one is made. How many swaps a descent takes depends on the pool. Of
+    the other methods within a factor of three on ordinary pools.
 
     Args:
         method: The method; of one that is unknown here, the cost of a pass over the pool a sample.
         N: Pool size.
         r: Feature dimension.
         m: Sketch size.
-        n: Budget.
+        n: Budget, with what is kept.
         criterion: Of the default; that which ``auto`` comes to is known after a look at the pool,
-            and the dearest stands for it.
+            and ``balanced`` stands for it.
     """
-    sketch = N * r * m * (m < r) + N * m * m
-    if method == "skmm" and is_large(N):
-        matching = _large_operations(criterion, N, m, n)
+    n = min(max(n, 1), N)
+    sketch = N * r * m * (m < r) * rehearsal.product()
+    if method != "skmm":
+        operations = N * m * m + _operations(method, N, r, m, n)
+        return _OVERHEAD + sketch + operations * rehearsal.product()
+    reading = N * m * (_SCAN * rehearsal.sweep() + 1.5 * m * rehearsal.product())
+    if criterion in _TURNS:
+        matching = _by_candidates(criterion, candidate_count(N, n), m, n)
     else:
-        matching = _operations(method, N, r, m, n)
-    return _OVERHEAD + (sketch + matching) / _speed()
+        matching = _by_cells(criterion, rows_seen(N, n), m, n)
+    return _OVERHEAD + sketch + reading + matching
 
 
 def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
     """Forecasts the peak memory of the default on a large pool that stays on disk.
 
-    In cells: what the largest holds of similarities, on each thread at once. By candidates: their
-    rows in double precision, three times, and what they are to the subset where that is held; for
-    ``diagonal``, which holds none, it is too much. Besides, a few numbers for each row of the pool.
+    In cells: what the largest holds of similarities and rows, on each thread at once. By
+    candidates: their rows in double precision, several times, and what they are to the subset where
+    that is held. Besides, a few numbers for each row of the pool, or the rows that are converted at
+    once if these are more.
 
     Args:
         N: Pool size.
         m: Sketch size, where rows are not sketched; a sketch of them takes N m numbers more.
-        n: Budget.
+        n: Budget, with what is kept.
         criterion: As in `seconds`.
     """
-    if criterion in _BY_CANDIDATES:
+    n = min(max(n, 1), N)
+    if criterion in _TURNS:
         rows = candidate_count(N, n)
-        kernel = n * rows if n * rows <= max(_DOUBLE**2, rows * m) else 0
-        held = 24.0 * rows * m + 8.0 * kernel + 10.0 * N
+        held = 8.0 * _COPIES[criterion] * rows * m
+        if criterion in ("combined", "full") and _holds(rows, m, n):
+            # Beside the kernel's rows those of a turn, before and after.
+            held += 8.0 * rows * (n + 2 * min(n, _SHORTLIST[True]))
     else:
-        largest = largest_cell(rows_seen(N, n))
-        each = 8.8 if largest <= _DOUBLE else 4.4  # larger ones in single precision
-        held = _threads() * each * largest**2 + 200.0 * N
-    return _BASE + max(held / 1e6, _SCAN)
+        seen = rows_seen(N, n)
+        cells, size = _cells(seen), cell_size(seen)
+        # Of many cells the largest come near to the limit.
+        largest = seen / cells + (cell_limit(size) - size) * (1.0 - 1.0 / sqrt(cells))
+        similar = (8.0 if largest <= _DOUBLE else 4.0) * largest
+        held = min(_threads(), cells) * largest * (similar + 16.0 * m + 6144.0)
+    return (_BASE + max(held + 60.0 * N, 14.0 * min(N * m, _BLOCK))) / 1e6
 
 
-def _large_operations(criterion: str, N: int, m: int, n: int) -> float:
-    """Multiplications that the default takes for a large pool, on one thread."""
-    if criterion in _BY_CANDIDATES:
-        rows = candidate_count(N, n)
-        return 1.6 * (4e6 * n + n / 100 * rows * m * m + N * m * (m + 500.0))
-    seen = rows_seen(N, n)
-    return seen * cell_size(seen) * (1.5 * m + 900.0) / _threads() + 2.0 * N * m * (m + 500.0)
+def _by_cells(criterion: str, rows: int, m: int, n: int) -> float:
+    """Returns the seconds that it takes to cut so many rows into cells and to choose from these.
+
+    In proportion to the pairs of rows in cells, by what a pair takes where a cell is rehearsed.
+    """
+    cells, threads = _cells(rows), min(_threads(), _cells(rows))
+    cutting = rows * cells * (cells > 1) * (m * rehearsal.product() + 16.0 * rehearsal.sweep())
+    rehearsed = min(rows, rehearsal.ROWS)
+    own = "fourth" if criterion == "fourth" else "balanced"
+    share = max(1, round(n * rehearsed / rows))
+    pair = rehearsal.pair(own, m, rehearsed, share, threads)
+    return cutting + pair * rows * cell_size(rows) / threads
+
+
+def _by_candidates(criterion: str, rows: int, m: int, n: int) -> float:
+    """Returns the seconds that a descent on candidates takes, turn by turn."""
+    product, sweep = rehearsal.product(), rehearsal.sweep()
+    among = reach(rows, n)
+    tried = n * (rows - n) if among is None else min(n, among) * among
+    listed = _SHORTLIST[among is None]
+    turns = max(4.0, _TURNS[criterion] * sqrt(n))
+    tries, swaps, starts = max(1.0, _TRIES * turns), _MOVES * turns, start_count(rows, n)
+    if criterion == "diagonal":
+        pairs = tries * tried + swaps * listed**2
+        return starts * 3.0 * m * sweep * (pairs + 2.0 * turns * rows)
+    total = 0.0
+    if criterion != "v-optimal":
+        moved = 2.0 * _MOVES
+        held = _NEAR if n * rows <= _CACHE else _FAR
+        table = held * sweep if _holds(rows, m, n) else m * product + _TABLE * sweep
+        total += turns * rows * (moved * m * product + (3.0 * moved + 10.0) * sweep)
+        total += tries * tried * table + swaps * _TABLE * listed**2 * sweep
+    k = max(1, min(m, n // 3, _COVERED if criterion == "combined" else m))
+    if criterion != "full":
+        total += turns * rows * k * (k * product + 3.0 * sweep)
+        total += (tries * tried + swaps * listed**2) * (2.0 * k * product + _TABLE * sweep)
+    if criterion == "v-optimal":
+        return total + _DESIGN * rows * k * k * product
+    return starts * total
+
+
+def _holds(rows: int, m: int, n: int) -> bool:
+    """Whether the kernel of ``full`` between subset and candidates is held."""
+    return n * rows <= max(_SIMILARITIES, rows * m)
+
+
+def _cells(rows: int) -> int:
+    """Returns into how many cells so many rows are cut, about."""
+    return -(-rows // cell_size(rows)) if is_large(rows) else 1
 
 
 def _operations(method: str, N: int, r: int, m: int, n: int) -> float:
@@ -87,8 +169,6 @@ def _operations(method: str, N: int, r: int, m: int, n: int) -> float:
 
     Where all pairs of rows are compared, what is done with a similarity costs more than to make it.
     """
-    if method == "skmm":
-        return N**2 * (2.0 * m + 1000.0)
     if method in ("uniform", "class_balanced"):
         return 0.0
     if method == "skmm_paper":
@@ -113,17 +193,3 @@ def _threads() -> int:
 
     blas = [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
     return max(blas, default=1)
-
-
-@cache
-def _speed() -> float:
-    """Multiplications a second in a product of matrices, on one thread, as selections run."""
-    from threadpoolctl import threadpool_limits
-
-    square = np.ones((384, 384))
-    with threadpool_limits(limits=1, user_api="blas"):
-        square @ square
-        begin = time.perf_counter()
-        square @ square
-        elapsed = time.perf_counter() - begin
-    return 384**3 / max(elapsed, 1e-6)

@@ -14,8 +14,9 @@ _SCANNED = 1 << 20
 """Entries of a block of a scan: 8 MB in double precision. Blocks are cut by the width of the rows
 alone, not by shards, threads or memory, so that sums over a pool are added in one order."""
 
-_GATHERED = 1024
-"""Rows of a memory map that are gathered at once: each may bring 64 kB of neighbours with it."""
+_WINDOW = 1 << 24
+"""Bytes of a pool within which scattered rows are gathered at once. A row of a memory map may bring
+2 MB of neighbours with it, so that a few hundred, far apart, would bring the whole file."""
 
 
 @runtime_checkable
@@ -69,8 +70,9 @@ class StoredRows:
         rows = np.asarray(rows)
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         order = np.argsort(rows, kind="stable")  # the way of the disk
-        for i in range(0, len(rows), _GATHERED):
-            some = order[i : i + _GATHERED]
+        width = self.shape[1] * np.dtype(self.source.dtype).itemsize
+        windows = rows[order] // max(1, _WINDOW // max(width, 1))
+        for some in np.split(order, np.flatnonzero(np.diff(windows)) + 1):
             out[some] = self._read(rows[some])
         return out
 

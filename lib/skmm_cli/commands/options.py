@@ -169,7 +169,8 @@ def forecast(task: Task, recipe: Recipe, n: int) -> float:
     """Returns about how many seconds a choice takes."""
     N, r = task.rows.shape
     criterion = recipe.knobs.get("criterion", "auto")
-    return seconds(recipe.method, N, r, min(r, recipe.m or 512), n, criterion)
+    count = n + len(task.kept)
+    return seconds(recipe.method, N, r, min(r, recipe.m or 512), count, criterion)
 
 
 def forecast_memory(task: Task, recipe: Recipe, n: int) -> float | None:
@@ -177,4 +178,5 @@ def forecast_memory(task: Task, recipe: Recipe, n: int) -> float | None:
     N, r = task.rows.shape
     if recipe.method != "skmm" or task.groups is not None or not is_large(N):
         return None
-    return megabytes(N, min(r, recipe.m or 512), n, recipe.knobs.get("criterion", "auto"))
+    count, criterion = n + len(task.kept), recipe.knobs.get("criterion", "auto")
+    return megabytes(N, min(r, recipe.m or 512), count, criterion)

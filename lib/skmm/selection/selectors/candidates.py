@@ -17,8 +17,9 @@ _MOST, _PER_SAMPLE = 1 << 16, 4
 """Rows that may be chosen: all of a pool of so many; of a larger one as many drawn at random, or so
 many times the budget."""
 
-_PASS = 1 << 28
-"""Swaps that are all tried before a descent ends; where there are more, see `_REACH`."""
+_PASS = 1 << 25
+"""Swaps that are all tried before a descent ends, of any pool of up to 11,585 rows for one; where
+there are more, see `_REACH`."""
 
 _REACH, _SHORTLIST = 2048, 256
 """In a pool of more swaps, samples of each kind among which they are tried at the end, and on a
@@ -36,6 +37,19 @@ that a single descent, with few swaps to choose from, may end in a poor minimum.
 def candidate_count(N: int, count: int) -> int:
     """Returns how many rows of a pool of N may be chosen, for ``count`` samples in all."""
     return min(N, max(_MOST, _PER_SAMPLE * count))
+
+
+def reach(rows: int, n: int) -> int | None:
+    """Returns among how many samples of each kind a descent on n of so many rows tries all swaps.
+
+    ``None``: among all.
+    """
+    return None if n * (rows - n) <= _PASS else _REACH
+
+
+def start_count(rows: int, n: int) -> int:
+    """Returns from how many random subsets descents start."""
+    return max(1, min(_MOST_STARTS, _SMALL_POOL // (rows * n)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +87,21 @@ class Candidates:
     def descend(self, criterion: Criterion, start: NDArray[np.intp]) -> Exchange:
         """Descends from a subset; of many swaps by larger steps, to an end that is nearer."""
         n = len(start) - len(self.kept)
-        if n * (len(self.measured.rows) - n) <= _PASS:
+        among = reach(len(self.measured.rows), n)
+        if among is None:
             return exchange(criterion, start, fixed=self.kept)
         return exchange(
             criterion,
             start,
             fixed=self.kept,
             shortlist=_SHORTLIST,
-            reach=_REACH,
+            reach=among,
             tolerance=_REST / n,
         )
 
     def best_exchange(self, criterion: Criterion, n: int, rng: np.random.Generator) -> Exchange:
         """Descends from random subsets; returns the best end."""
-        size = len(self.measured.rows)
-        number = max(1, min(_MOST_STARTS, _SMALL_POOL // (size * n)))
+        number = start_count(len(self.measured.rows), n)
         starts = [rng.choice(self.others, n, replace=False) for _ in range(number)]
         ends = [self.descend(criterion, np.append(self.kept, start)) for start in starts]
         return ends[first_least(np.array([end.value for end in ends]))]

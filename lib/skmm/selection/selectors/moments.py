@@ -91,7 +91,7 @@ def match(
     ``balanced`` and ``fourth``, each of which has its share of n and is matched by itself, O(N m)
     in all; the value told is the mean over the cells. Of more than 300 rows for each sample, or
     11,585, so many are drawn at random. The other criteria match the moments of the whole pool by
-    65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁸ swaps to try the
+    65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁵ swaps to try the
     descent ends when none of the most promising lowers it by 0.01/n. Rows out of core are read a
     few times by blocks, and those of a cell once.
 

@@ -15,7 +15,7 @@ from skmm.numerics.stored import StoredRows
 from skmm.numerics.streams import as_generator
 from skmm.numerics.threads import one_thread, share
 from skmm.rounding.exchange import exchange
-from skmm.selection.cells import budgets, cell_limit, cut
+from skmm.selection.cells import budgets, cut
 from skmm.selection.selectors.balance import EXPLOITATION, Balance
 from skmm.selection.selectors.coordinates import Metric
 
@@ -72,11 +72,6 @@ def rows_seen(N: int, count: int) -> int:
 def cell_size(N: int) -> int:
     """Returns the rows of a cell, about, if so many rows are looked at."""
     return int(np.clip(_PAIRS // N, _LEAST, _MOST)) if is_large(N) else N
-
-
-def largest_cell(N: int) -> int:
-    """Returns the rows of a cell at most, if so many rows are looked at."""
-    return cell_limit(cell_size(N)) if is_large(N) else N
 
 
 def cells_of(

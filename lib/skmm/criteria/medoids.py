@@ -188,9 +188,8 @@ class Medoids(Criterion):
                 found = similar[sample, row].astype(np.float64)
                 self._count_few(found, of_each, block.start + row)
                 continue
-            for cut in blocks(
-                similar.shape[1], 4 * len(similar)
-            ):  # what follows stays in the cache
+            # Narrow ones: what follows stays in the cache.
+            for cut in blocks(similar.shape[1], 4 * len(similar)):
                 tile = similar[:, cut].astype(np.float64)
                 start = block.start + cut.start
                 self._count_all(tile, near, slice(start, start + tile.shape[1]))

@@ -279,6 +279,23 @@ def test_gain_over_uniform_is_the_lead_that_the_study_found(pool):
         np.testing.assert_allclose(ours[mine], uniform[theirs], rtol=1e-9)
 
 
+def test_what_the_page_says_of_other_packages_gradients_is_in_the_table():
+    """The fastest, the most exact, and what sixteen times as many numbers do not make up for."""
+    table = pd.read_csv(ROOT / "figures/bench/gradient_peers.csv").dropna(subset="gram_error")
+    few, many = (part.set_index("way") for _, part in table.groupby("numbers"))
+    assert many["numbers"].iloc[0] == 16 * few["numbers"].iloc[0]
+    for part in (few, many):
+        assert part["seconds"].idxmin() == "bergson, per_module"
+        assert part.at["bergson, per_module", "over_plain"] < 1
+        blocks = [way for way in part.index if not way.startswith("skmm") and "global" not in way]
+        for error in ("gram_error", "cosine_error"):
+            assert part.loc[blocks, error].min() > part.at["skmm, two-sided", error]
+            assert part.loc[blocks, error].min() > few.at["skmm, tensor", error]
+    assert few["gram_error"].idxmin() == many["gram_error"].idxmin() == "skmm, tensor"
+    assert few.at["bergson, global", "over_plain"] > 10
+    assert many.at["skmm, tensor", "over_plain"] > 10
+
+
 # What is installed for it.
 
 

@@ -55,6 +55,7 @@ class Evidence:
             "sketch-size": self.sketch_size,
             "kernel": self.kernel,
             "run-times": self.run_times,
+            "gradient-peers": self.gradient_peers,
         }
 
     @property
@@ -209,6 +210,22 @@ class Evidence:
             for name, times in sorted(rows.items())
         ]
         return markdown(pd.DataFrame(table))
+
+    def gradient_peers(self) -> str:
+        """Sketched gradients by other packages: time against the plain pass, and two errors."""
+        frame = pd.read_csv(self._root / "figures/bench/gradient_peers.csv")
+        frame = frame[frame["numbers"] > 0]
+        table = pd.DataFrame(
+            {
+                "way": frame["way"],
+                "numbers a text": frame["numbers"],
+                "seconds": frame["seconds"].map("{:.2f}".format),
+                "over forward and backward": frame["over_plain"].map("{:.2f}".format),
+                "error of the Gram matrix": frame["gram_error"].map("{:.3f}".format),
+                "error of the cosines": frame["cosine_error"].map("{:.3f}".format),
+            }
+        )
+        return markdown(table)
 
     def _comparison(self, methods: Iterable[str]) -> str:
         rows = []

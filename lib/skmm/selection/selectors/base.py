@@ -102,8 +102,8 @@ def _sketch_by_blocks(
 ) -> NDArray[np.floating]:
     """Sketches rows block by block; the sketch is held in memory."""
     out = np.empty((len(rows), m), rows.dtype)
-    for part, block in scan(rows):
-        with large_product(block.size * m):
+    with large_product(rows.shape[0] * rows.shape[1] * m):
+        for part, block in scan(rows):
             out[part] = sketch(block)
     return out
 

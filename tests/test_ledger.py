@@ -293,7 +293,7 @@ def test_every_rule_is_seen_to_flip(evidence):
         seen[rule(one)].add(one.settle(evidence).verdict)
     for name, _, then in FLIPS:
         seen[rule(BY_NAME[name])].add(then)
-    assert all(len(verdicts) > 1 for verdicts in seen.values())
+    assert not [rule.__name__ for rule, verdicts in seen.items() if len(verdicts) < 2]
 
 
 # Tables of earlier versions, and none.

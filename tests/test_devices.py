@@ -18,10 +18,10 @@ from skmm_study import (
     finetune,
     load_backbone,
     load_cars,
-    pooled_features,
     trunk_activations,
     write_standin,
 )
+from skmm_study.vision.features import pooled_features
 
 aten = torch.ops.aten
 _MOVES = (aten._to_copy.default, aten.to.dtype_layout)  # the second within inference mode

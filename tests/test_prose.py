@@ -85,6 +85,7 @@ README = {
     "0": "least weight of a selection",
     "1": "a perfect match; the weights' sum; one in 1/n",
     "8": "bytes of a float64; minutes of `make test`, timed by hand",
+    "11": "minutes of `make figures`, timed by hand",
     "30": "classes of Stanford Cars whose activations ship",
     "256": "MB that the kernel takes at most",
     "512": "MB that the balance takes at most",

@@ -82,6 +82,11 @@ class Coverage(Medoids):
         self._line = np.arange(n)
 
     @property
+    def unit(self) -> float:
+        """Similarity that a uniform draw leaves uncovered, which is 1 of the value."""
+        return 1.0 / self._unit if self._unit else 0.0
+
+    @property
     def N(self) -> int:
         """See `Criterion.N`."""
         return self._kernel.N

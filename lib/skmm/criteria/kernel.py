@@ -52,6 +52,11 @@ class KernelDiscrepancy(Criterion):
         """See `Criterion.N`."""
         return len(self._rows)
 
+    @property
+    def unit(self) -> float:
+        """Squared distance of a uniform draw on average, which is 1 of the value."""
+        return 1.0 / (self._n**2 * self._scale) if self._scale else 0.0
+
     def _rescale(self) -> None:
         """Takes the expectation over uniform draws as the unit."""
         spread = self._own.mean() - self._pull.mean()

@@ -7,18 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 import skmm
 from skmm.numerics.stored import StoredRows, is_stored
 from skmm.numerics.threads import one_thread
 from skmm.selection.selectors.coordinates import Metric
-from skmm.selection.selectors.stratified import Cell, Rows, choose_in, placed_by
+from skmm.selection.selectors.placing import Rows, Work, placed_by
 from skmm_scale.on_ray.workers import Workers, some
-
-_Chosen = tuple[NDArray[np.intp], float]
 
 
 def select_on_ray(
@@ -27,9 +23,10 @@ def select_on_ray(
     """Chooses what ``skmm.select(open_rows(), n, **how)`` does, cell by cell on workers.
 
     What depends on all of the pool, spectrum and cells, is one or two passes here; each cell is a
-    task of its own. Numbers of rows go to the workers and numbers of samples come back: rows are
-    read where they are needed. A worker that is killed is started anew and chooses from its cell
-    again. Pools of at most 11,585 rows, and criteria that do not go by cells, are chosen from here.
+    task of its own, once to choose from it and once to mend it beside those around it. Numbers of
+    rows go to the workers and numbers of samples come back: rows are read where they are needed. A
+    worker that is killed is started anew and does its task again. Pools of at most 11,585 rows, and
+    criteria that do not go by cells, are chosen from here.
 
     Args:
         open_rows: Opens the rows by their path, here and on each worker: ``lambda: Store(path)``.
@@ -55,30 +52,27 @@ def select_on_ray(
 
 
 def _place(
-    pool: Workers, open_rows: Callable[[], Any], rows: Rows, cells: Sequence[Cell]
-) -> list[_Chosen]:
-    """Lets workers choose from cells, which they are told in terms of the rows that they open."""
-    placed = [StoredRows.over(rows).located(cell.members) for cell in cells]
+    pool: Workers, open_rows: Callable[[], Any], work: Work, rows: Rows, tasks: Sequence[Any]
+) -> list[Any]:
+    """Lets workers do a piece of work for tasks, told in terms of the rows that they open."""
+    if not tasks:
+        return []
+    placed = [StoredRows.over(rows).located(task.members) for task in tasks]
     if not is_stored(placed[0][0]):
         raise ValueError(
             "rows must be chosen from as they are stored, got some that were sketched for this "
             "selection; sketch them to a store once (skmm sketch) and select from that"
         )
-    # The metric holds an m x m matrix: once a worker, not once a cell.
-    metric = ray.put(cells[0].metric)
-    bare = [replace(cell, members=at) for cell, (_, _, at) in zip(cells, placed, strict=True)]
-    tasks = [
-        (exponent, replace(cell, metric=None), metric)
-        for cell, (_, exponent, _) in zip(bare, placed, strict=True)
+    # The metric holds an m x m matrix: once a worker, not once a task.
+    metric = ray.put(tasks[0].metric)
+    told = [
+        (work, exponent, replace(task, members=at, metric=None), metric)
+        for task, (_, exponent, at) in zip(tasks, placed, strict=True)
     ]
-    chosen = dict(pool.each(open_rows, _choose, tasks))
-    back = []
-    for i, cell in enumerate(cells):
-        new, value = chosen[i]
-        back.append((cell.members[np.searchsorted(bare[i].members, new)], value))
-    return back
+    done = dict(pool.each(open_rows, _do, told))
+    return [done[i] for i in range(len(tasks))]
 
 
-def _choose(held: Any, exponent: int, cell: Cell, metric: Metric) -> _Chosen:
+def _do(held: Any, work: Work, exponent: int, task: Any, metric: Metric) -> Any:
     with one_thread():
-        return choose_in(StoredRows(held, exponent=exponent), replace(cell, metric=metric))
+        return work(StoredRows(held, exponent=exponent), replace(task, metric=metric))

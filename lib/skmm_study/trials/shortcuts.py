@@ -19,7 +19,8 @@ from skmm.selection.certificate import certify
 from skmm.selection.select import select
 from skmm.selection.selectors.balance import EXPLOITATION, Balance
 from skmm.selection.selectors.coordinates import Metric
-from skmm.selection.selectors.stratified import Cell, choose_in_cells
+from skmm.selection.selectors.seams import choose_in_cells
+from skmm.selection.selectors.stratified import Cell
 from skmm.selection.view import PoolView
 from skmm.spectrum import Spectrum
 from skmm_study.pools.written import write_pool

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from skmm.selection.selectors import SELECTORS
 from skmm.selection.selectors.coordinates import Metric
-from skmm.selection.selectors.stratified import cells_of, choose_in_cells
+from skmm.selection.selectors.seams import choose_in_cells
+from skmm.selection.selectors.stratified import cells_of
 from skmm.selection.view import look_at
 from skmm_study.trials.costs import resident_peak
 

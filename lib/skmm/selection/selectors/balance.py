@@ -3,6 +3,7 @@ r"""Balance: cover the pool and match its moments, each in units of what it can 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,35 @@ EXPLOITATION = 10.0
 """Weight of matching at n = N, chosen on Stanford Cars and BANKING77 by rows held out of the pool.
 There 3 costs 2 points on Stanford Cars at n = 2,000; 30 is level with 10, within a seed's noise."""
 
-_TOLERANCE = 1e-6
+TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
 and takes a tenth of the time."""
 
 _GAIN = 1e-6
 """A criterion whose best is no further below a uniform draw's cannot tell subsets apart."""
+
+
+class End(NamedTuple):
+    """What a criterion comes to.
+
+    Attributes:
+        chance: for uniform draws, on average.
+        best: where it is served alone.
+    """
+
+    chance: float
+    best: float
+
+    def times(self, unit: float) -> End:
+        """Returns both in another unit."""
+        return End(unit * self.chance, unit * self.best)
+
+
+class Ends(NamedTuple):
+    """Both ends of coverage (similarity that is not covered) and of matching (squared distance)."""
+
+    coverage: End
+    moment: End = End(0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +72,8 @@ class Balance:
         kept: Samples that are labelled already. With some, the mean over uniform draws of the rest
             of the subset takes the place of 1.
         weight: :math:`w`.
+        ends: Between which both criteria lie, in units of their own; without weight the moment's
+            are 0.
     """
 
     criterion: Criterion
@@ -55,6 +81,7 @@ class Balance:
     start: NDArray[np.intp]
     kept: NDArray[np.intp]
     weight: float
+    ends: Ends
 
     @classmethod
     def of(
@@ -78,17 +105,19 @@ class Balance:
         best = [(1.0, coverage, coverage.value_of(start))]
         if moment is not None:
             best.append((weight, moment, exchange(moment, start, fixed=kept).value))
-        units = [share * _per_gain(value, one.chance(kept)) for share, one, value in best]
+        ends = [End(one.chance(kept), value) for _, one, value in best]
+        units = [share * _per_gain(end) for (share, _, _), end in zip(best, ends, strict=True)]
         terms = [(unit, one) for unit, (_, one, _) in zip(units, best, strict=True)]
-        least = sum(unit * value for unit, (_, _, value) in zip(units, best, strict=True))
-        return cls(Combination(terms), least, start, kept, weight)
+        least = sum(unit * end.best for unit, end in zip(units, ends, strict=True))
+        own = Ends(*(end.times(one.unit) for (_, one, _), end in zip(best, ends, strict=True)))
+        return cls(Combination(terms), least, start, kept, weight, own)
 
     def descend(self) -> tuple[NDArray[np.intp], float]:
         """Descends from greedy coverage; returns what is new and the sum of regrets with all."""
-        end = exchange(self.criterion, self.start, fixed=self.kept, tolerance=_TOLERANCE)
+        end = exchange(self.criterion, self.start, fixed=self.kept, tolerance=TOLERANCE)
         return np.setdiff1d(end.indices, self.kept), end.value - self.least
 
 
-def _per_gain(best: float, chance: float) -> float:
+def _per_gain(end: End) -> float:
     """Returns the unit of a criterion: 0 where nothing beats a uniform draw."""
-    return 1.0 / (chance - best) if chance - best > _GAIN else 0.0
+    return 1.0 / (end.chance - end.best) if end.chance - end.best > _GAIN else 0.0

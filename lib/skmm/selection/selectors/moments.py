@@ -26,7 +26,8 @@ from skmm.selection.selectors.balance import Balance
 from skmm.selection.selectors.base import Choice, Pool, selector
 from skmm.selection.selectors.candidates import Candidates
 from skmm.selection.selectors.coordinates import METRICS, Measured, Metric, dimension
-from skmm.selection.selectors.stratified import cells_of, choose_in_cells, is_large, of_cells
+from skmm.selection.selectors.seams import choose_in_cells
+from skmm.selection.selectors.stratified import cells_of, is_large, of_cells
 
 CRITERIA = ("auto", "balanced", "combined", "diagonal", "fourth", "full", "v-optimal")
 

@@ -2,9 +2,7 @@ r"""Large pools cell by cell: the same balance in each compact part, whose budge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +11,12 @@ from numpy.typing import NDArray
 from skmm.criteria import FourthMoment
 from skmm.numerics.stored import StoredRows
 from skmm.numerics.streams import as_generator
-from skmm.numerics.threads import one_thread, share
+from skmm.numerics.threads import one_thread
 from skmm.rounding.exchange import exchange
 from skmm.selection.cells import budgets, cut
-from skmm.selection.selectors.balance import EXPLOITATION, Balance
+from skmm.selection.selectors.balance import EXPLOITATION, Balance, End, Ends
 from skmm.selection.selectors.coordinates import Metric
-
-Rows = NDArray[np.floating] | StoredRows
+from skmm.selection.selectors.placing import Rows
 
 MOST = 11_585
 """Rows that are all compared with each other: of so many, similarities are held in 512 MB. Larger
@@ -121,57 +118,43 @@ def cells_of(
     ]
 
 
-def choose_in(rows: Rows, cell: Cell) -> tuple[NDArray[np.intp], float]:
-    """Chooses from one cell, which is all that is read of the pool.
+_NOTHING = Ends(End(0.0, 0.0))
 
-    Returns:
-        Positions in the pool, ascending, shape ``[budget]``, and what the criterion is there.
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What came of one cell.
+
+    Attributes:
+        indices: What was chosen, places in the cell's members, ascending, shape ``[budget]``.
+        value: What the criterion is there.
+        center: Mean of the cell's rows as they are measured, ``[m]``.
+        ends: Between which coverage and the fourth moment of ``balanced`` lie; both the same where
+            nothing is to be chosen.
     """
-    if cell.budget == 0:
-        return np.zeros(0, dtype=np.intp), 0.0
+
+    indices: NDArray[np.intp]
+    value: float
+    center: NDArray[np.float64]
+    ends: Ends = _NOTHING
+
+
+def choose_in(rows: Rows, cell: Cell) -> Chosen:
+    """Chooses from one cell, which is all that is read of the pool."""
     coordinates = cell.metric(rows[cell.members])
+    center = coordinates.mean(axis=0)
+    if cell.budget == 0:
+        return Chosen(np.zeros(0, dtype=np.intp), 0.0, center)
     if cell.criterion == "balanced":
         knobs = {"sigma": cell.sigma, "weight": cell.weight, "kept": cell.kept}
-        new, value = Balance.of(coordinates, cell.budget, **knobs).descend()
-        return cell.members[new], value
+        balance = Balance.of(coordinates, cell.budget, **knobs)
+        return Chosen(*balance.descend(), center, balance.ends)
     others = np.setdiff1d(np.arange(len(cell.members)), cell.kept)
     rng = as_generator(cell.seed, "selection.cell")
     start = rng.choice(others, cell.budget, replace=False)
     start = np.concatenate([cell.kept, start])
     end = exchange(FourthMoment(coordinates, len(start)), start, fixed=cell.kept)
-    return cell.members[np.setdiff1d(end.indices, cell.kept)], end.value
-
-
-Place = Callable[[Rows, Sequence[Cell]], Sequence[tuple[NDArray[np.intp], float]]]
-"""What makes `choose_in` of each cell, in their order, wherever that is done."""
-
-_place: ContextVar[Place | None] = ContextVar("_place", default=None)
-
-
-@contextmanager
-def placed_by(place: Place) -> Generator[None]:
-    """Lets something else than this process's threads choose from cells, in a ``with`` block."""
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
-
-
-def choose_in_cells(rows: Rows, cells: Sequence[Cell]) -> tuple[NDArray[np.intp], float]:
-    """Chooses from all cells, the largest first: on the threads that linear algebra has.
-
-    In a block of `placed_by` where that places them.
-
-    Returns:
-        The subset, ascending, and the mean of the criterion over the rows of the pool.
-    """
-    order = sorted(cells, key=lambda cell: -len(cell.members))
-    place = _place.get()
-    chosen = place(rows, order) if place else share(lambda cell: choose_in(rows, cell), order)
-    sizes = np.array([len(cell.members) for cell in order])
-    value = float(np.average([value for _, value in chosen], weights=sizes))
-    return np.sort(np.concatenate([new for new, _ in chosen])), value
+    return Chosen(np.setdiff1d(end.indices, cell.kept), end.value, center)
 
 
 def of_cells(cells: Sequence[Cell], N: int) -> str:

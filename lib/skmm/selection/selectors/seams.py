@@ -1,0 +1,249 @@
+r"""Seams: what cells of a large pool do not see of each other, mended cell by cell.
+
+A cell that is chosen from by itself covers rows that a sample beyond it covers already, and does
+not know which rows beyond it its own samples serve. So each is looked at once more, beside the
+samples of the cells around it: exchange goes on from what was chosen, with the same budget, on the
+sum of both regrets in units of the whole pool. Coverage counts the cell's rows, and those around it
+that one of its samples is nearest to. The moment stays that of the cell, for cells that are matched
+each by itself are matched together. Cells that are near to each other take turns: of two that move
+at once, each would leave to the other what one of them has to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmm.criteria import Combination, FourthMoment
+from skmm.criteria.beside import CoverageBeside
+from skmm.numerics.blocks import blocks
+from skmm.numerics.gaussian import GaussianKernel
+from skmm.numerics.ties import TIE
+from skmm.rounding.exchange import exchange
+from skmm.selection.selectors.balance import TOLERANCE
+from skmm.selection.selectors.coordinates import Metric
+from skmm.selection.selectors.placing import Rows, each
+from skmm.selection.selectors.stratified import Cell, Chosen, choose_in
+
+Indices = NDArray[np.intp]
+Floats = NDArray[np.float64]
+
+_AROUND = 16
+"""Cells around a cell whose samples it is looked at beside: with eight, of forty, a quarter of what
+mending gains is missed. More cost little time, but leave fewer cells to be mended at once."""
+
+_DIGITS = 9
+"""To which distances of centers are rounded, so that equal ones go by their place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One cell and what matters to it of those around.
+
+    Attributes:
+        members: The rows that are read, positions in the pool, ascending.
+        cell: Which of them are the cell's: places in ``members``, as all that follow.
+        served: Rows beyond the cell that one of its samples is nearest to.
+        own: The cell's samples.
+        others: Samples of the cells around it.
+        kept: Which of ``own`` are labelled already.
+        metric: What rows are measured in.
+        sigma: Width of the kernel.
+        weights: Of the similarity that is not covered, on average over the cell's rows, and of the
+            squared distance of its moment.
+    """
+
+    members: Indices
+    cell: Indices
+    served: Indices
+    own: Indices
+    others: Indices
+    kept: Indices
+    metric: Metric
+    sigma: float
+    weights: tuple[float, float]
+
+
+class Mended(NamedTuple):
+    """What came of a patch.
+
+    Attributes:
+        own: The cell's samples, places in the patch's members, ascending.
+        nearest: The sample nearest to each row of the cell and each served, places as well.
+        uncovered: Similarity that is not covered, on average over the cell's rows.
+        gap: Squared distance of the cell's moment.
+    """
+
+    own: Indices
+    nearest: Indices
+    uncovered: float
+    gap: float
+
+
+def nearest(rows: Rows, patch: Patch) -> Indices:
+    """Returns the sample nearest to each row of a cell, among its own and those around it.
+
+    Of samples equally near, up to rounding, the first.
+
+    Returns:
+        Places in ``patch.members``, one for each of ``patch.cell``.
+    """
+    kernel = GaussianKernel(patch.metric(rows[patch.members]), patch.sigma, hold=False)
+    samples = np.sort(np.concatenate([patch.own, patch.others]))
+    if len(samples) == 0:
+        return np.full(len(patch.cell), -1)
+    found = []
+    for cut in blocks(len(patch.cell), len(samples)):
+        similar = kernel.block(patch.cell[cut], samples)
+        first = (similar >= similar.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
+        found.append(samples[first])
+    return np.concatenate(found)
+
+
+def mend(rows: Rows, patch: Patch) -> Mended:
+    """Goes on with the exchange in one cell, beside the samples around it."""
+    coordinates = patch.metric(rows[patch.members])
+    kernel = GaussianKernel(coordinates, patch.sigma, hold=False)
+    counted, size = np.concatenate([patch.cell, patch.served]), len(patch.cell)
+    similar = np.empty((len(counted), size), np.float32)
+    for part, block, tile in kernel.tiles(counted, patch.cell):
+        similar[part, block] = tile
+    best, of_others = _best_two(kernel, patch.others, counted)
+    coverage = CoverageBeside(similar, best)
+    moment = FourthMoment(coordinates[patch.cell], len(patch.own))
+    of_coverage, of_moment = patch.weights
+    terms = [(of_coverage * len(counted) / size, coverage), (of_moment * moment.unit, moment)]
+    own, kept = (np.searchsorted(patch.cell, places) for places in (patch.own, patch.kept))
+    end = exchange(Combination(terms), own, fixed=kept, tolerance=TOLERANCE)
+    of_own = coverage.nearest()
+    nearest = np.where(of_own < 0, of_others, patch.cell[of_own])
+    uncovered = coverage.uncovered(slice(size))
+    return Mended(patch.cell[end.indices], nearest, uncovered, moment.value() * moment.unit)
+
+
+def _best_two(kernel: GaussianKernel, samples: Indices, counted: Indices) -> tuple[Floats, Indices]:
+    """Returns the two largest similarities of rows to samples, ``[2, rows]``, and the nearest."""
+    best, nearest = np.zeros((2, len(counted))), np.full(len(counted), -1)
+    for cut in blocks(len(samples), len(counted)):
+        similar = np.concatenate([best, kernel.block(samples[cut], counted)])
+        first = similar.argmax(axis=0)
+        nearest = np.where(first < 2, nearest, samples[cut][np.maximum(first - 2, 0)])
+        best = np.partition(similar, len(similar) - 2, axis=0)[:-3:-1]
+    return best, nearest
+
+
+def around(centers: Floats) -> list[Indices]:
+    """Returns the cells nearest to each, ascending; of those equally near the first."""
+    squares, near = np.einsum("ij,ij->i", centers, centers), []
+    for cut in blocks(len(centers), len(centers)):
+        distances = squares[cut, None] - 2.0 * (centers[cut] @ centers.T) + squares
+        distances[np.arange(len(distances)), np.arange(len(centers))[cut]] = -np.inf  # itself
+        order = np.argsort(np.round(distances, _DIGITS), axis=1, kind="stable")
+        near += [np.sort(one[1 : 1 + _AROUND]) for one in order]
+    return near
+
+
+def turns(near: Sequence[Indices]) -> list[Indices]:
+    """Shares cells among turns such that none is near to another of its turn, greedily in order."""
+    related: list[set[int]] = [set(of.tolist()) for of in near]
+    for one, of in enumerate(near):
+        for other in of.tolist():
+            related[other].add(one)
+    turn = np.full(len(near), -1)
+    for one, of in enumerate(related):
+        taken = {int(turn[other]) for other in of}
+        turn[one] = next(k for k in range(len(near)) if k not in taken)
+    return [np.flatnonzero(turn == k) for k in range(int(turn.max()) + 1)]
+
+
+def choose_in_cells(rows: Rows, cells: Sequence[Cell]) -> tuple[Indices, float]:
+    """Chooses from all cells, each by itself, and mends for the balance what they do not see.
+
+    Returns:
+        The subset, ascending, without what is kept, and the mean of the criterion over the rows, in
+        each cell as it was when that was left.
+    """
+    chosen = each(choose_in, rows, cells)
+    new = [cell.members[one.indices] for cell, one in zip(cells, chosen, strict=True)]
+    p = np.array([len(cell.members) for cell in cells], dtype=np.float64)
+    p /= p.sum()
+    values = np.array([one.value for one in chosen])
+    if cells[0].criterion == "balanced":
+        seams = _Seams(cells, chosen, new, p, len(rows))
+        if seams.of_coverage > 0.0:
+            new, values = seams.mend(rows)
+    return np.sort(np.concatenate(new)), float(p @ values)
+
+
+class _Seams:
+    r"""A subset that is chosen cell by cell, and its cells as they lie to each other.
+
+    With shares :math:`p_c` of the rows, what the pool has uncovered is :math:`\sum_c p_c f_c`, and
+    the squared distance of its moment :math:`\sum_c p_c^2 g_c`, for gaps of cells that are matched
+    each by itself add up as independent ones do. A regret is in units of what these gain over
+    chance.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        chosen: Sequence[Chosen],
+        new: Sequence[Indices],
+        p: Floats,
+        size: int,
+    ):
+        self._cells, self._kept = cells, [cell.members[cell.kept] for cell in cells]
+        self._subsets = [np.union1d(*of) for of in zip(self._kept, new, strict=True)]
+        self._near = around(np.array([one.center for one in chosen]))
+        self._nearest = np.full(size, -1)
+        self._ends = [one.ends for one in chosen]
+        gains = np.array([[end.chance - end.best for end in ends] for ends in self._ends])
+        covered, matched = float(p @ gains[:, 0]), float(p**2 @ gains[:, 1])
+        self.of_coverage = 1.0 / covered if covered > 0.0 else 0.0
+        self._of_moment = p * (cells[0].weight / matched if matched > 0.0 else 0.0)
+
+    def mend(self, rows: Rows) -> tuple[list[Indices], Floats]:
+        """Mends each cell once; returns what is new in each, and the regrets there."""
+        values = np.zeros(len(self._cells))
+        patches = [self._patch(one) for one in range(len(self._cells))]
+        for of, places in zip(patches, each(nearest, rows, patches), strict=True):
+            self._nearest[of.members[of.cell]] = of.members[places]
+        for turn in turns(self._near):
+            some = [one for one in turn if self._cells[one].budget > 0]
+            patches = [self._patch(one) for one in some]
+            for one, of, end in zip(some, patches, each(mend, rows, patches), strict=True):
+                self._subsets[one] = of.members[end.own]
+                counted = of.members[np.concatenate([of.cell, of.served])]
+                self._nearest[counted] = of.members[end.nearest]
+                values[one] = self._regrets(one, end)
+        pairs = zip(self._subsets, self._kept, strict=True)
+        return [np.setdiff1d(subset, kept) for subset, kept in pairs], values
+
+    def _patch(self, one: int) -> Patch:
+        """Returns a cell and what is around it."""
+        cell, own, near = self._cells[one], self._subsets[one], self._near[one]
+        others = _joined([self._subsets[other] for other in near])
+        beyond = _joined([self._cells[other].members for other in near])
+        served = beyond[np.isin(self._nearest[beyond], own)]
+        members = np.union1d(cell.members, np.union1d(served, others))
+        places = (cell.members, served, own, others, self._kept[one])
+        return Patch(
+            members,
+            *(np.searchsorted(members, some) for some in places),
+            cell.metric,
+            cell.sigma,
+            (self.of_coverage, float(self._of_moment[one])),
+        )
+
+    def _regrets(self, one: int, end: Mended) -> float:
+        coverage, moment = self._ends[one]
+        of_moment = float(self._of_moment[one]) * (end.gap - moment.best)
+        return self.of_coverage * (end.uncovered - coverage.best) + of_moment
+
+
+def _joined(parts: Sequence[Indices]) -> Indices:
+    return np.concatenate([np.zeros(0, dtype=np.intp), *parts])

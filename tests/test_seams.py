@@ -105,7 +105,7 @@ def test_coverage_beside_nothing_is_coverage(features):
 
 
 def test_cells_around_a_cell_are_the_nearest(rng, monkeypatch):
-    monkeypatch.setattr(seams, "_AROUND", 3)
+    monkeypatch.setattr(seams, "AROUND", 3)
     centers = rng.standard_normal((12, 2))
     distances = np.linalg.norm(centers[:, None] - centers, axis=2)
     for one, near in enumerate(around(centers)):
@@ -113,14 +113,14 @@ def test_cells_around_a_cell_are_the_nearest(rng, monkeypatch):
 
 
 def test_of_cells_equally_near_the_first_are_around(monkeypatch):
-    monkeypatch.setattr(seams, "_AROUND", 2)
+    monkeypatch.setattr(seams, "AROUND", 2)
     near = around(np.ones((5, 3)))
     assert [list(of) for of in near] == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
 
 
 @pytest.mark.parametrize("count", [1, 4, 30])
 def test_no_cell_is_near_to_another_of_its_turn(rng, monkeypatch, count):
-    monkeypatch.setattr(seams, "_AROUND", count)
+    monkeypatch.setattr(seams, "AROUND", count)
     near = around(rng.standard_normal((25, 3)))
     found = turns(near)
     np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(25))
@@ -139,7 +139,7 @@ def test_nearest_is_found_among_the_cell_and_those_around(features, cut_up):
 
 
 def test_a_patch_is_all_that_is_read(features, cut_up, monkeypatch):
-    monkeypatch.setattr(seams, "_AROUND", 2)
+    monkeypatch.setattr(seams, "AROUND", 2)
     _, _, of = state(features, 60)
     patch = of._patch(1)
     bare = np.full_like(features, np.nan)

@@ -7,6 +7,7 @@ from math import sqrt
 
 from skmm.selection.cells import cell_limit
 from skmm.selection.selectors.candidates import candidate_count, reach, start_count
+from skmm.selection.selectors.seams import AROUND
 from skmm.selection.selectors.stratified import cell_size, is_large, rows_seen
 from skmm_cli import rehearsal
 
@@ -114,7 +115,7 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
 
 
 def _by_cells(criterion: str, rows: int, m: int, n: int) -> float:
-    """Returns the seconds that it takes to cut so many rows into cells and to choose from these.
+    """Returns the seconds that it takes to cut so many rows into cells, choose and mend these.
 
     In proportion to the pairs of rows in cells, by what a pair takes where a cell is rehearsed.
     """
@@ -124,7 +125,13 @@ def _by_cells(criterion: str, rows: int, m: int, n: int) -> float:
     own = "fourth" if criterion == "fourth" else "balanced"
     share = max(1, round(n * rehearsed / rows))
     pair = rehearsal.pair(own, m, rehearsed, share, threads)
-    return cutting + pair * rows * cell_size(rows) / threads
+    seconds = cutting + pair * rows * cell_size(rows) / threads
+    if cells > 1 and own == "balanced":
+        # Cells near to each other are mended one after the other.
+        at_once = min(threads, max(1, cells // (AROUND + 1)))
+        pair = rehearsal.mended_pair(m, rehearsed, share, cells, at_once)
+        seconds += pair * rows * cell_size(rows) / at_once
+    return seconds
 
 
 def _by_candidates(criterion: str, rows: int, m: int, n: int) -> float:

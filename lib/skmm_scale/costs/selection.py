@@ -7,13 +7,14 @@ store     none                     ``N (4 m + 8)``  a shard
 spectrum  ``N m² + 9 m³``          ``4 N m``        ``24 m²``, a block
 matching  ``2 R (R/S) m + 6 R S``  ``4 R m``        ``8 R/S m``, a block
 coverage  ``R S (m + 16)``         ``8 R S``        ``4 S² + 8 S m``
+mending   ``R S (3 m + 16)``       ``8 R S``        ``4 S² + 16 S m``
 exchange  ``2 n m (S + 2 s²)``     ``8 n S``        ``16 s m``
 ========  =======================  ===============  ====================
 
 Rows are ``float32``. Of a pool of more than 11,585 rows, ``R`` of them, 300 a sample at least, are
-cut into cells of ``S`` rows by ``R/S`` centres, and chosen from cell by cell; a smaller pool is one
-cell. Products of a matrix with its own transpose are counted by half; the moments of a cell take
-the products that coverage makes. An exchange makes two swaps a sample, from shortlists of ``s``.
+cut into cells of ``S`` rows by ``R/S`` centres, chosen from cell by cell, and mended; a smaller
+pool is one cell. Products of a matrix with its own transpose are counted by half; the moments of a
+cell take the products that coverage makes. An exchange makes two swaps a sample, from shortlists of ``s``.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Stage:
 
 
 def selection_stages(N: int, n: int, m: int) -> list[Stage]:
-    """Returns the stages after the gradients: store, spectrum, matching, coverage, exchange.
+    """Returns the stages after the gradients: from the store to the mending of cells, if there are.
 
     Args:
         N: Pool size.
@@ -62,13 +63,17 @@ def selection_stages(N: int, n: int, m: int) -> list[Stage]:
     rows, moments = 4.0 * N * m, 24.0 * m**2
     block = min(2.0 * rows, float(_BLOCK))
     matching = 2.0 * R * centres * m + 6.0 * R * S
-    return [
+    stages = [
         Stage("store", 0.0, stored_bytes(N, m), min(rows, float(_BLOCK))),
         Stage("spectrum", N * m**2 + 9.0 * m**3, rows, moments + block),
         Stage("matching", matching, 4.0 * R * m, 8.0 * centres * m + block),
         Stage("coverage", R * S * (m + 16.0), 8.0 * R * S, 4.0 * S**2 + 8.0 * S * m),
         Stage("exchange", 2.0 * n * (S + 2.0 * s**2) * m, 8.0 * n * S, 16.0 * s * m),
     ]
+    if centres:
+        similar = R * S * (3.0 * m + 16.0)
+        stages.append(Stage("mending", similar, 8.0 * R * S, 4.0 * S**2 + 16.0 * S * m))
+    return stages
 
 
 def stored_bytes(N: int, m: int) -> float:

@@ -32,9 +32,14 @@ from skmm.selection.selectors.stratified import Cell, Chosen, choose_in
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-_AROUND = 16
-"""Cells around a cell whose samples it is looked at beside: with eight, of forty, a quarter of what
-mending gains is missed. More cost little time, but leave fewer cells to be mended at once."""
+AROUND = 16
+"""Cells around a cell whose samples it is looked at beside. Of 100,000 rows in 40 cells, 8 around
+bring coverage from 0.749 of a uniform draw's to 0.702, 16 to 0.686 and 32 to 0.680; more cost
+little time, but leave fewer cells to be mended at once."""
+
+SERVED = 1
+"""Rows beyond a cell that its samples serve, for each row of its own, at most: of more, so many are
+counted, evenly spaced. Of a million rows in 482 cells none had more than 0.65."""
 
 _DIGITS = 9
 """To which distances of centers are rounded, so that equal ones go by their place."""
@@ -143,7 +148,7 @@ def around(centers: Floats) -> list[Indices]:
         distances = squares[cut, None] - 2.0 * (centers[cut] @ centers.T) + squares
         distances[np.arange(len(distances)), np.arange(len(centers))[cut]] = -np.inf  # itself
         order = np.argsort(np.round(distances, _DIGITS), axis=1, kind="stable")
-        near += [np.sort(one[1 : 1 + _AROUND]) for one in order]
+        near += [np.sort(one[1 : 1 + AROUND]) for one in order]
     return near
 
 
@@ -229,6 +234,7 @@ class _Seams:
         others = _joined([self._subsets[other] for other in near])
         beyond = _joined([self._cells[other].members for other in near])
         served = beyond[np.isin(self._nearest[beyond], own)]
+        served = served[:: -(-len(served) // (SERVED * len(cell.members))) or 1]
         members = np.union1d(cell.members, np.union1d(served, others))
         places = (cell.members, served, own, others, self._kept[one])
         return Patch(

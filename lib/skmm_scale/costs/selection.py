@@ -14,7 +14,8 @@ exchange  ``2 n m (S + 2 s²)``     ``8 n S``        ``16 s m``
 Rows are ``float32``. Of a pool of more than 11,585 rows, ``R`` of them, 300 a sample at least, are
 cut into cells of ``S`` rows by ``R/S`` centres, chosen from cell by cell, and mended; a smaller
 pool is one cell. Products of a matrix with its own transpose are counted by half; the moments of a
-cell take the products that coverage makes. An exchange makes two swaps a sample, from shortlists of ``s``.
+cell take the products that coverage makes. An exchange makes two swaps a sample, from shortlists of
+``s``.
 """
 
 from __future__ import annotations

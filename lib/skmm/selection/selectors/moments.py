@@ -95,8 +95,8 @@ def match(
     below 0 where they serve each other better than each alone could. Of more than 300 rows for each
     sample, or 11,585, so many are drawn at random. The other criteria match the moments of the
     whole pool by 65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁵
-    swaps to try the descent ends when none of the most promising lowers it by 0.01/n. Rows out of core are read a
-    few times by blocks, and those of a cell three times.
+    swaps to try the descent ends when none of the most promising lowers it by 0.01/n. Rows out of
+    core are read a few times by blocks, and those of a cell three times.
 
     ``full``, ``fourth``, ``combined`` and ``diagonal`` start from a random subset; pools with
     ``N n`` below 32,768 from several, up to 32, of which the best end counts. Rows of zeros carry

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skmm.criteria import Coverage
+from skmm.criteria import Coverage, FourthMoment
 from skmm.criteria.beside import CoverageBeside
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.selection.selectors import seams, stratified
@@ -30,6 +30,13 @@ def cut_up(monkeypatch):
         monkeypatch.setattr(stratified, name, value)
 
 
+@pytest.fixture(params=["whole", "cells"])
+def matched(request, monkeypatch):
+    """Whose moment is matched: that of a small pool, or of each cell of a large one."""
+    monkeypatch.setattr(seams, "WHOLE", 900 if request.param == "whole" else 0)
+    return request.param
+
+
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -45,8 +52,7 @@ def state(features, n, **knobs):
     parts = cells(features, n, **knobs)
     chosen = [choose_in(features, cell) for cell in parts]
     new = [cell.members[one.indices] for cell, one in zip(parts, chosen, strict=True)]
-    p = np.array([len(cell.members) for cell in parts]) / len(features)
-    return parts, new, seams._Seams(parts, chosen, new, p, len(features))
+    return parts, new, seams._Seams(features, parts, chosen, new)
 
 
 def uncovered(features, subset):
@@ -104,6 +110,26 @@ def test_coverage_beside_nothing_is_coverage(features):
     )
 
 
+def test_moment_beside_samples_is_that_of_the_pool(features):
+    """Swaps among some rows, told as the whole pool tells them."""
+    rows, subset = unit(features), np.arange(0, 900, 30)
+    whole = FourthMoment(rows, len(subset))
+    whole.start(subset)
+    assert whole.value_of(subset) == pytest.approx(whole.value())
+    own, others = subset[subset < 200], subset[subset >= 200]
+    knobs = {"pull": whole.pull[:200], "others": rows[others], "unit": whole.unit}
+    part = FourthMoment.beside(rows[:200], len(own), **knobs)
+    part.start(own)
+    enter = np.setdiff1d(np.arange(200), own)
+    np.testing.assert_allclose(
+        part.swap_changes(own, enter), whole.swap_changes(own, enter), atol=1e-10
+    )
+    before = part.value(), whole.value()
+    for one in (part, whole):
+        one.swap(own[:3], enter[:3])
+    assert part.value() - before[0] == pytest.approx(whole.value() - before[1])
+
+
 def test_cells_around_a_cell_are_the_nearest(rng, monkeypatch):
     monkeypatch.setattr(seams, "AROUND", 3)
     centers = rng.standard_normal((12, 2))
@@ -138,8 +164,9 @@ def test_nearest_is_found_among_the_cell_and_those_around(features, cut_up):
     np.testing.assert_array_equal(found, samples[distances.argmin(axis=1)])
 
 
-def test_a_patch_is_all_that_is_read(features, cut_up, monkeypatch):
-    monkeypatch.setattr(seams, "AROUND", 2)
+@pytest.mark.parametrize("count", [2, 16])
+def test_a_patch_is_all_that_is_read(features, cut_up, monkeypatch, count):
+    monkeypatch.setattr(seams, "AROUND", count)
     _, _, of = state(features, 60)
     patch = of._patch(1)
     bare = np.full_like(features, np.nan)
@@ -148,6 +175,7 @@ def test_a_patch_is_all_that_is_read(features, cut_up, monkeypatch):
     one, other = mend(features, patch), mend(bare, patch)
     np.testing.assert_array_equal(one.own, other.own)
     assert one.gap == other.gap
+    assert (patch.whole is None) == (count == 2)
 
 
 def test_mending_does_to_the_pool_what_it_told_or_better(features, cut_up):
@@ -175,7 +203,7 @@ def test_mending_does_to_the_pool_what_it_told_or_better(features, cut_up):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_mended_cells_lose_less_than_cells(features, cut_up, seed):
+def test_mended_cells_lose_less_than_cells(features, cut_up, matched, seed):
     """Against the pool as a whole, in the sum of regrets that it lowers."""
     n, rows = 60, unit(features)
     whole = Balance.of(rows, n, sigma=1.0, weight=0.1)
@@ -192,7 +220,7 @@ def test_mended_cells_lose_less_than_cells(features, cut_up, seed):
     assert lost(mended) < 0.75 * lost(np.sort(np.concatenate(alone)))
 
 
-def test_what_is_labelled_stays_and_budgets_are_kept(features, cut_up):
+def test_what_is_labelled_stays_and_budgets_are_kept(features, cut_up, matched):
     kept = np.sort(np.random.default_rng(1).choice(900, 25, replace=False))
     parts = cells(features, 60, kept=kept)
     new, _ = choose_in_cells(features, parts)
@@ -201,7 +229,7 @@ def test_what_is_labelled_stays_and_budgets_are_kept(features, cut_up):
     assert counts == [cell.budget for cell in parts]
 
 
-def test_cells_with_nothing_to_choose_are_left_alone(features, cut_up):
+def test_cells_with_nothing_to_choose_are_left_alone(features, cut_up, matched):
     """All that is labelled lies in one cell, which has more than its share."""
     parts = cells(features, 60)
     kept = parts[0].members[:40]
@@ -212,7 +240,7 @@ def test_cells_with_nothing_to_choose_are_left_alone(features, cut_up):
     assert np.isfinite(value)
 
 
-def test_pool_that_any_subset_covers_is_not_mended(cut_up):
+def test_pool_that_any_subset_covers_is_not_mended(cut_up, matched):
     rows = np.ones((900, 5))
     new, value = choose_in_cells(rows, cells(rows, 30))
     assert (len(np.unique(new)), value) == (30, 0.0)

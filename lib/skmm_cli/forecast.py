@@ -7,7 +7,7 @@ from math import sqrt
 
 from skmm.selection.cells import cell_limit
 from skmm.selection.selectors.candidates import candidate_count, reach, start_count
-from skmm.selection.selectors.seams import AROUND
+from skmm.selection.selectors.seams import AROUND, SWEEPS, WHOLE
 from skmm.selection.selectors.stratified import cell_size, is_large, rows_seen
 from skmm_cli import rehearsal
 
@@ -39,6 +39,9 @@ is tried by a product."""
 
 _NEAR, _FAR, _CACHE = 20.0, 50.0, 1 << 22
 """Sweeps of a swap whose entry of the kernel is held, in a cache of so many and beyond it."""
+
+_FOURTH = 3.0
+"""Sweeps of a product's entry that its fourth power takes."""
 
 _DOUBLE = 5_792
 """Rows of which similarities are held in double precision."""
@@ -86,10 +89,10 @@ def seconds(method: str, N: int, r: int, m: int, n: int, criterion: str = "auto"
 def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
     """Forecasts the peak memory of the default on a large pool that stays on disk.
 
-    In cells: what the largest holds of similarities and rows, on each thread at once. By
-    candidates: their rows in double precision, several times, and what they are to the subset where
-    that is held. Besides, a few numbers for each row of the pool, or the rows that are converted at
-    once if these are more.
+    In cells: what the largest holds of similarities and rows, on each thread at once, and all rows
+    where the moment of all is matched. By candidates: their rows in double precision, several
+    times, and what they are to the subset where that is held. Besides, a few numbers for each row
+    of the pool, or the rows that are converted at once if these are more.
 
     Args:
         N: Pool size.
@@ -111,6 +114,8 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         largest = seen / cells + (cell_limit(size) - size) * (1.0 - 1.0 / sqrt(cells))
         similar = (8.0 if largest <= _DOUBLE else 4.0) * largest
         held = min(_threads(), cells) * largest * (similar + 16.0 * m + 6144.0)
+        if cells > 1 and seen <= WHOLE:
+            held += 8.0 * seen * m
     return (_BASE + max(held + 60.0 * N, 14.0 * min(N * m, _BLOCK))) / 1e6
 
 
@@ -130,7 +135,16 @@ def _by_cells(criterion: str, rows: int, m: int, n: int) -> float:
         # Cells near to each other are mended one after the other.
         at_once = min(threads, max(1, cells // (AROUND + 1)))
         pair = rehearsal.mended_pair(m, rehearsed, share, cells, at_once)
-        seconds += pair * rows * cell_size(rows) / at_once
+        sweeps = SWEEPS if rows <= WHOLE else 1
+        seconds += sweeps * pair * rows * cell_size(rows) / at_once
+        if rows <= WHOLE:
+            seconds += (
+                0.5
+                * rows
+                * rows
+                * (m * rehearsal.product() + _FOURTH * rehearsal.sweep())
+                / _threads()
+            )
     return seconds
 
 

@@ -74,15 +74,15 @@ def mended_pair(m: int, rows: int, n: int, cells: int, threads: int) -> float:
     inside = metric(drawn[:rows])
     balance = Balance.of(inside, n, sigma=1.0, weight=10.0 * n / rows)
     patch = Patch(
-        np.arange(len(drawn)),
-        np.arange(rows),
-        served,
-        np.sort(balance.start),
-        rest,
-        np.zeros(0, dtype=np.intp),
-        metric,
-        1.0,
-        _weights(balance.ends, balance.weight),
+        members=np.arange(len(drawn)),
+        cell=np.arange(rows),
+        served=served,
+        own=np.sort(balance.start),
+        others=rest,
+        kept=np.zeros(0, dtype=np.intp),
+        metric=metric,
+        sigma=1.0,
+        weights=_weights(balance.ends, balance.weight),
     )
     return _on_threads(lambda: mend(drawn, patch), threads) / rows**2
 

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skmm.criteria.base import Floats, Indices
+from skmm.criteria.base import Floats, Indices, blocks
 from skmm.criteria.medoids import Medoids
+from skmm.numerics.gaussian import GaussianKernel
+from skmm.numerics.threads import large_product
 
-_STRIP = 1 << 20
-"""Entries of the tiles in which similarities are read: 4 MB."""
+_STRIP, _TILE = 1 << 20, 512
+"""Entries of the tiles in which similarities are read, 4 MB, and side of those in which they are
+made, 2 MB: enough for products to be fast."""
 
 
 class CoverageBeside(Medoids):
@@ -34,6 +37,36 @@ class CoverageBeside(Medoids):
     def __init__(self, similar: NDArray[np.floating], stays: NDArray[np.floating]):
         self._similarities: NDArray[Any] = similar
         self._stays = stays.astype(similar.dtype)
+        self._candidates = np.arange(similar.shape[1])
+        self._nearest_other = np.full(len(similar), -1)
+
+    @classmethod
+    def of(
+        cls, kernel: GaussianKernel, candidates: Indices, served: Indices, others: Indices
+    ) -> CoverageBeside:
+        """Returns the criterion of rows of a kernel, in single precision.
+
+        Args:
+            kernel: Similarities of all rows below.
+            candidates: Rows that may be chosen. They are samples, too.
+            served: Further samples.
+            others: Rows chosen that stay.
+        """
+        size = len(candidates)
+        similar = np.empty((size + len(served), size), np.float32)
+        with large_product(size * size * kernel.m // 2):
+            for i in range(0, size, _TILE):
+                one = slice(i, min(i + _TILE, size))
+                for j in range(i, size, _TILE):  # the other half is the same
+                    other = slice(j, min(j + _TILE, size))
+                    tile = kernel.block(candidates[one], candidates[other])
+                    similar[one, other], similar[other, one] = tile, tile.T
+        for part, block, tile in kernel.tiles(served, candidates):
+            similar[size + part.start : size + part.stop, block] = tile
+        stays, nearest = _best_two(kernel, others, np.concatenate([candidates, served]))
+        criterion = cls(similar, stays)
+        criterion._candidates, criterion._nearest_other = candidates, nearest
+        return criterion
 
     @property
     def N(self) -> int:
@@ -54,11 +87,12 @@ class CoverageBeside(Medoids):
         self._count(None, [(1.0, self._nearest)])
 
     def nearest(self) -> Indices:
-        """Returns the candidate of S nearest to each sample; -1 where one that stays is."""
+        """Returns the row nearest to each sample, of those chosen and those that stay: ``[J]``."""
         members = np.flatnonzero(self.inside)
         of_place = np.full(len(self._line), -1)
-        of_place[self._place[members]] = members
-        return of_place[self._nearest.place]
+        of_place[self._place[members]] = self._candidates[members]
+        own = of_place[self._nearest.place]
+        return np.where(own < 0, self._nearest_other, own)
 
     def uncovered(self, samples: slice) -> float:
         """Returns the objective of some of the samples alone."""
@@ -81,3 +115,14 @@ class CoverageBeside(Medoids):
 
     def _similar(self, rows: Indices) -> Floats:
         return np.ascontiguousarray(self._similarities[:, rows].T)
+
+
+def _best_two(kernel: GaussianKernel, others: Indices, samples: Indices) -> tuple[Floats, Indices]:
+    """Returns the two largest similarities of samples to others, ``[2, J]``, and the nearest."""
+    best, nearest = np.zeros((2, len(samples))), np.full(len(samples), -1)
+    for cut in blocks(len(others), len(samples)):
+        similar = np.concatenate([best, kernel.block(others[cut], samples)])
+        first = similar.argmax(axis=0)
+        nearest = np.where(first < 2, nearest, others[cut][np.maximum(first - 2, 0)])
+        best = np.partition(similar, len(similar) - 2, axis=0)[:-3:-1]
+    return best, nearest

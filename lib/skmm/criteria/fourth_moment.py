@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skmm.criteria.base import Floats, blocks
+from skmm.criteria.base import Floats, Indices, blocks
 from skmm.criteria.kernel import KernelDiscrepancy
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.threads import large_product
@@ -63,6 +63,30 @@ class FourthMoment(KernelDiscrepancy):
         criterion._take(kernel.product_sums(criterion._apply) / len(rows))
         return criterion
 
+    @classmethod
+    def beside(
+        cls, rows: Floats, n: int, *, pull: Floats, others: Floats, unit: float
+    ) -> FourthMoment:
+        r"""Returns what n of some rows do to the match of a larger pool, beside samples that stay.
+
+        The value is :math:`\|T_{S \cup O} - T\|^2` over a unit, but for a constant.
+
+        Args:
+            rows: Those that S may be of, ``[B, m]``.
+            n: Samples in S.
+            pull: Mean of :math:`(x^\top y)^4` over the pool, for each of them: ``[B]``.
+            others: Rows of the samples O, ``[o, m]``.
+            unit: That of the pool's own criterion, above 0.
+        """
+        criterion = object.__new__(cls)
+        KernelDiscrepancy.__init__(criterion, rows, n)
+        count, stays = n + len(others), np.zeros(len(rows))
+        for cut in blocks(len(others), len(rows)):
+            stays += criterion._apply(others[cut] @ rows.T).sum(axis=0)
+        criterion._take((count * pull - stays) / n)
+        criterion._scale = 1.0 / (count**2 * unit)
+        return criterion
+
     def _take(self, pull: Floats) -> None:
         self._own = np.einsum("ij,ij->i", self._rows, self._rows) ** 4
         self._pull = pull
@@ -87,3 +111,15 @@ class FourthMoment(KernelDiscrepancy):
         """See `Criterion.value`."""
         gap = (self._push - self._pull)[self.inside].mean() - self._pull[self.inside].mean()
         return float(gap + self._pull.mean()) * self._n**2 * self._scale
+
+    def value_of(self, indices: Indices) -> float:
+        """Returns the objective of any subset, without what swaps would need to know."""
+        cuts, pull = blocks(len(indices), len(indices)), self._pull
+        within = sum(float(self._kernel(indices[cut], indices).sum()) for cut in cuts) / self._n**2
+        gap = within - 2.0 * float(pull[indices].mean()) + float(pull.mean())
+        return gap * self._n**2 * self._scale
+
+    @property
+    def pull(self) -> Floats:
+        """Mean of the kernel over the pool, for each row: ``[N]``."""
+        return self._pull

@@ -55,7 +55,7 @@ class KernelDiscrepancy(Criterion):
     @property
     def unit(self) -> float:
         """Squared distance of a uniform draw on average, which is 1 of the value."""
-        return 1.0 / (self._n**2 * self._scale) if self._scale else 0.0
+        return 1.0 / (self._n**2 * self._scale) if self._scale > 0.0 else 0.0
 
     def _rescale(self) -> None:
         """Takes the expectation over uniform draws as the unit."""

@@ -63,6 +63,11 @@ class Similarity(ABC):
         return len(self._scaled)
 
     @property
+    def m(self) -> int:
+        """Numbers of a row."""
+        return self._scaled.shape[1]
+
+    @property
     def holds(self) -> bool:
         """Whether all of them is held, so that parts of it cost no product."""
         return self._hold

@@ -4,8 +4,9 @@ A cell that is chosen from by itself covers rows that a sample beyond it covers 
 not know which rows beyond it its own samples serve. So each is looked at once more, beside the
 samples of the cells around it: exchange goes on from what was chosen, with the same budget, on the
 sum of both regrets in units of the whole pool. Coverage counts the cell's rows, and those around it
-that one of its samples is nearest to. The moment stays that of the cell, for cells that are matched
-each by itself are matched together. Cells that are near to each other take turns: of two that move
+that one of its samples is nearest to. The moment is that of the whole pool where the pool is small;
+of a large one it stays that of the cell, for cells that are matched each by itself are matched
+together. Cells that are near to each other take turns: of two that move
 at once, each would leave to the other what one of them has to do.
 """
 
@@ -24,7 +25,7 @@ from skmm.numerics.blocks import blocks
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.ties import TIE
 from skmm.rounding.exchange import exchange
-from skmm.selection.selectors.balance import TOLERANCE
+from skmm.selection.selectors.balance import TOLERANCE, End
 from skmm.selection.selectors.coordinates import Metric
 from skmm.selection.selectors.placing import Rows, each
 from skmm.selection.selectors.stratified import Cell, Chosen, choose_in
@@ -36,6 +37,10 @@ AROUND = 16
 """Cells around a cell whose samples it is looked at beside. Of 100,000 rows in 40 cells, 8 around
 bring coverage from 0.749 of a uniform draw's to 0.702, 16 to 0.686 and 32 to 0.680; more cost
 little time, but leave fewer cells to be mended at once."""
+
+WHOLE, SWEEPS = 23_170, 2
+"""Rows of a pool whose whole moment is matched, at a product of all rows with themselves; and how
+often cells are then mended, for all is seen of what one does to another."""
 
 SERVED = 1
 """Rows beyond a cell that its samples serve, for each row of its own, at most: of more, so many are
@@ -59,7 +64,9 @@ class Patch:
         metric: What rows are measured in.
         sigma: Width of the kernel.
         weights: Of the similarity that is not covered, on average over the cell's rows, and of the
-            squared distance of its moment.
+            squared distance of the moment.
+        whole: What each row of the cell is to the pool's moment, and the unit of its distance, if
+            that is matched, and not the cell's: ``others`` are all samples then.
     """
 
     members: Indices
@@ -71,6 +78,7 @@ class Patch:
     metric: Metric
     sigma: float
     weights: tuple[float, float]
+    whole: tuple[Floats, float] | None = None
 
 
 class Mended(NamedTuple):
@@ -80,7 +88,7 @@ class Mended(NamedTuple):
         own: The cell's samples, places in the patch's members, ascending.
         nearest: The sample nearest to each row of the cell and each served, places as well.
         uncovered: Similarity that is not covered, on average over the cell's rows.
-        gap: Squared distance of the cell's moment.
+        gap: Squared distance of the cell's moment, if that is matched, else 0.
     """
 
     own: Indices
@@ -113,32 +121,28 @@ def mend(rows: Rows, patch: Patch) -> Mended:
     """Goes on with the exchange in one cell, beside the samples around it."""
     coordinates = patch.metric(rows[patch.members])
     kernel = GaussianKernel(coordinates, patch.sigma, hold=False)
-    counted, size = np.concatenate([patch.cell, patch.served]), len(patch.cell)
-    similar = np.empty((len(counted), size), np.float32)
-    for part, block, tile in kernel.tiles(counted, patch.cell):
-        similar[part, block] = tile
-    best, of_others = _best_two(kernel, patch.others, counted)
-    coverage = CoverageBeside(similar, best)
-    moment = FourthMoment(coordinates[patch.cell], len(patch.own))
+    coverage = CoverageBeside.of(kernel, patch.cell, patch.served, patch.others)
+    inside, n = coordinates[patch.cell], len(patch.own)
+    if patch.whole is None:
+        moment = FourthMoment(inside, n)
+        unit = moment.unit
+    else:
+        (pull, unit), others = patch.whole, coordinates[patch.others]
+        moment = FourthMoment.beside(inside, n, pull=pull, others=others, unit=unit)
     of_coverage, of_moment = patch.weights
-    terms = [(of_coverage * len(counted) / size, coverage), (of_moment * moment.unit, moment)]
+    counted = len(patch.cell) + len(patch.served)
+    terms = [
+        (of_coverage * counted / len(patch.cell), coverage),
+        (of_moment * unit, moment),
+    ]
     own, kept = (np.searchsorted(patch.cell, places) for places in (patch.own, patch.kept))
     end = exchange(Combination(terms), own, fixed=kept, tolerance=TOLERANCE)
-    of_own = coverage.nearest()
-    nearest = np.where(of_own < 0, of_others, patch.cell[of_own])
-    uncovered = coverage.uncovered(slice(size))
-    return Mended(patch.cell[end.indices], nearest, uncovered, moment.value() * moment.unit)
-
-
-def _best_two(kernel: GaussianKernel, samples: Indices, counted: Indices) -> tuple[Floats, Indices]:
-    """Returns the two largest similarities of rows to samples, ``[2, rows]``, and the nearest."""
-    best, nearest = np.zeros((2, len(counted))), np.full(len(counted), -1)
-    for cut in blocks(len(samples), len(counted)):
-        similar = np.concatenate([best, kernel.block(samples[cut], counted)])
-        first = similar.argmax(axis=0)
-        nearest = np.where(first < 2, nearest, samples[cut][np.maximum(first - 2, 0)])
-        best = np.partition(similar, len(similar) - 2, axis=0)[:-3:-1]
-    return best, nearest
+    return Mended(
+        patch.cell[end.indices],
+        coverage.nearest(),
+        coverage.uncovered(slice(len(patch.cell))),
+        moment.value() * unit if patch.whole is None else 0.0,
+    )
 
 
 def around(centers: Floats) -> list[Indices]:
@@ -174,59 +178,77 @@ def choose_in_cells(rows: Rows, cells: Sequence[Cell]) -> tuple[Indices, float]:
     """
     chosen = each(choose_in, rows, cells)
     new = [cell.members[one.indices] for cell, one in zip(cells, chosen, strict=True)]
-    p = np.array([len(cell.members) for cell in cells], dtype=np.float64)
-    p /= p.sum()
-    values = np.array([one.value for one in chosen])
+    sizes = np.array([len(cell.members) for cell in cells])
+    value = float(np.average([one.value for one in chosen], weights=sizes))
     if cells[0].criterion == "balanced":
-        seams = _Seams(cells, chosen, new, p, len(rows))
+        seams = _Seams(rows, cells, chosen, new)
         if seams.of_coverage > 0.0:
-            new, values = seams.mend(rows)
-    return np.sort(np.concatenate(new)), float(p @ values)
+            new, value = seams.mend()
+    return np.sort(np.concatenate(new)), value
 
 
 class _Seams:
     r"""A subset that is chosen cell by cell, and its cells as they lie to each other.
 
-    With shares :math:`p_c` of the rows, what the pool has uncovered is :math:`\sum_c p_c f_c`, and
-    the squared distance of its moment :math:`\sum_c p_c^2 g_c`, for gaps of cells that are matched
-    each by itself add up as independent ones do. A regret is in units of what these gain over
-    chance.
+    With shares :math:`p_c` of the rows, what the pool has uncovered is :math:`\sum_c p_c f_c`. The
+    squared distance of its moment is known where the pool is small and all cells are around each
+    other; else it is :math:`\sum_c p_c^2 g_c`, for gaps of cells that are matched each by itself
+    add up as independent ones do. A regret is in units of what these gain over chance.
     """
 
     def __init__(
-        self,
-        cells: Sequence[Cell],
-        chosen: Sequence[Chosen],
-        new: Sequence[Indices],
-        p: Floats,
-        size: int,
+        self, rows: Rows, cells: Sequence[Cell], chosen: Sequence[Chosen], new: Sequence[Indices]
     ):
-        self._cells, self._kept = cells, [cell.members[cell.kept] for cell in cells]
+        self._rows, self._cells = rows, cells
+        self._kept = [cell.members[cell.kept] for cell in cells]
         self._subsets = [np.union1d(*of) for of in zip(self._kept, new, strict=True)]
         self._near = around(np.array([one.center for one in chosen]))
-        self._nearest = np.full(size, -1)
-        self._ends = [one.ends for one in chosen]
-        gains = np.array([[end.chance - end.best for end in ends] for ends in self._ends])
-        covered, matched = float(p @ gains[:, 0]), float(p**2 @ gains[:, 1])
-        self.of_coverage = 1.0 / covered if covered > 0.0 else 0.0
-        self._of_moment = p * (cells[0].weight / matched if matched > 0.0 else 0.0)
+        self._nearest = np.full(len(rows), -1)
+        sizes = np.array([len(cell.members) for cell in cells])
+        p = self._shares = sizes / sizes.sum()
+        self._covered = End(*(p @ np.array([one.ends.coverage for one in chosen])))
+        self._matched = End(*(p**2 @ np.array([one.ends.moment for one in chosen])))
+        self._whole: FourthMoment | None = None
+        if sizes.sum() <= WHOLE and len(cells) <= AROUND + 1 and self._matched.chance > 0.0:
+            self._take_whole()
+        self.of_coverage = _per_gain(self._covered)
+        self._of_moment = cells[0].weight * _per_gain(self._matched)
 
-    def mend(self, rows: Rows) -> tuple[list[Indices], Floats]:
-        """Mends each cell once; returns what is new in each, and the regrets there."""
-        values = np.zeros(len(self._cells))
+    def _take_whole(self) -> None:
+        """Takes the moment of the whole pool for that to be matched."""
+        self._members = np.sort(np.concatenate([cell.members for cell in self._cells]))
+        coordinates = self._cells[0].metric(self._rows[self._members])
+        self._whole = FourthMoment(coordinates, sum(map(len, self._subsets)))
+        self._matched = self._matched.times(self._whole.unit / self._matched.chance)
+
+    def mend(self) -> tuple[list[Indices], float]:
+        """Mends each cell; returns what is new in each, and the sum of regrets."""
+        for _ in range(1 if self._whole is None else SWEEPS):
+            uncovered, gap = self._sweep()
+        if self._whole is not None:
+            subset = np.searchsorted(self._members, np.concatenate(self._subsets))
+            gap = self._whole.value_of(subset) * self._whole.unit
+        value = self.of_coverage * (uncovered - self._covered.best)
+        value += self._of_moment * (gap - self._matched.best)
+        pairs = zip(self._subsets, self._kept, strict=True)
+        return [np.setdiff1d(subset, kept) for subset, kept in pairs], value
+
+    def _sweep(self) -> tuple[float, float]:
+        """Mends each cell once; returns what is not covered, and the distance of the moment."""
         patches = [self._patch(one) for one in range(len(self._cells))]
-        for of, places in zip(patches, each(nearest, rows, patches), strict=True):
+        for of, places in zip(patches, each(nearest, self._rows, patches), strict=True):
             self._nearest[of.members[of.cell]] = of.members[places]
+        uncovered = gap = 0.0
         for turn in turns(self._near):
             some = [one for one in turn if self._cells[one].budget > 0]
             patches = [self._patch(one) for one in some]
-            for one, of, end in zip(some, patches, each(mend, rows, patches), strict=True):
+            for one, of, end in zip(some, patches, each(mend, self._rows, patches), strict=True):
                 self._subsets[one] = of.members[end.own]
                 counted = of.members[np.concatenate([of.cell, of.served])]
                 self._nearest[counted] = of.members[end.nearest]
-                values[one] = self._regrets(one, end)
-        pairs = zip(self._subsets, self._kept, strict=True)
-        return [np.setdiff1d(subset, kept) for subset, kept in pairs], values
+                uncovered += float(self._shares[one]) * end.uncovered
+                gap += float(self._shares[one]) ** 2 * end.gap
+        return uncovered, gap
 
     def _patch(self, one: int) -> Patch:
         """Returns a cell and what is around it."""
@@ -237,18 +259,24 @@ class _Seams:
         served = served[:: -(-len(served) // (SERVED * len(cell.members))) or 1]
         members = np.union1d(cell.members, np.union1d(served, others))
         places = (cell.members, served, own, others, self._kept[one])
+        share, whole = float(self._shares[one]), None
+        if self._whole is not None:
+            pull = self._whole.pull[np.searchsorted(self._members, cell.members)]
+            whole = pull, self._whole.unit
+        # Over the cell's share: as if all rows were like its own.
+        weights = self.of_coverage, self._of_moment * (share if whole is None else 1.0 / share)
         return Patch(
             members,
             *(np.searchsorted(members, some) for some in places),
             cell.metric,
             cell.sigma,
-            (self.of_coverage, float(self._of_moment[one])),
+            weights,
+            whole,
         )
 
-    def _regrets(self, one: int, end: Mended) -> float:
-        coverage, moment = self._ends[one]
-        of_moment = float(self._of_moment[one]) * (end.gap - moment.best)
-        return self.of_coverage * (end.uncovered - coverage.best) + of_moment
+
+def _per_gain(end: End) -> float:
+    return 1.0 / (end.chance - end.best) if end.chance > end.best else 0.0
 
 
 def _joined(parts: Sequence[Indices]) -> Indices:

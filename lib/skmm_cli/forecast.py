@@ -46,6 +46,10 @@ _FOURTH = 3.0
 _DOUBLE = 5_792
 """Rows of which similarities are held in double precision."""
 
+_MENDED = 5.5
+"""Bytes of single-precision similarities for each pair of a cell's rows, those that it serves
+beyond itself included."""
+
 _BASE, _BLOCK = 100e6, 1 << 24
 """Bytes of a process that has done nothing yet, and entries that become double precision at
 once."""
@@ -112,7 +116,8 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         cells, size = _cells(seen), cell_size(seen)
         # Of many cells the largest come near to the limit.
         largest = seen / cells + (cell_limit(size) - size) * (1.0 - 1.0 / sqrt(cells))
-        similar = (8.0 if largest <= _DOUBLE else 4.0) * largest
+        single = _MENDED if cells > 1 else 4.0
+        similar = (8.0 if largest <= _DOUBLE else single) * largest
         held = min(_threads(), cells) * largest * (similar + 16.0 * m + 6144.0)
         if cells > 1 and seen <= WHOLE:
             held += 8.0 * seen * m

@@ -91,9 +91,10 @@ def match(
     A pool of more than 11,585 rows is cut into compact cells of 2,500 to 5,000 by k-means for
     ``balanced`` and ``fourth``, each of which has its share of n and is matched by itself, O(N m)
     in all. For ``balanced`` each cell is then mended beside the samples of the 16 around it, so
-    that what one covers no other covers again. The value told is the mean over the cells; it is
-    below 0 where they serve each other better than each alone could. Of more than 300 rows for each
-    sample, or 11,585, so many are drawn at random. The other criteria match the moments of the
+    that what one covers no other covers again; up to 23,170 rows twice, against the moment of the
+    whole pool, O(N² m). The value told is the mean over the cells; it is below 0 where they serve
+    each other better than each alone could. Of more than 300 rows for each sample, or 11,585, so
+    many are drawn at random. The other criteria match the moments of the
     whole pool by 65,536 candidates drawn at random, or 4 n, and where that leaves more than 2²⁵
     swaps to try the descent ends when none of the most promising lowers it by 0.01/n. Rows out of
     core are read a few times by blocks, and those of a cell three times.

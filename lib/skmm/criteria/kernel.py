@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
+from skmm.criteria.base import Criterion, Cross, Floats, Indices, blocks, gather
 from skmm.numerics.inputs import check_budget, check_doubles
 from skmm.numerics.threads import large_product
 
@@ -153,9 +153,11 @@ class KernelDiscrepancy(Criterion):
         changes += self._enter(entering)
         return changes
 
-    def tile(self) -> tuple[int, int]:
-        """See `Criterion.tile`."""
-        return super().tile() if self._held is None else STRIPS
+    def crosses(self) -> list[Cross] | None:
+        """See `Criterion.crosses`."""
+        if self._held is None:
+            return None
+        return [Cross(-2.0 * self._scale, self._held, self._place)] if self._scale else []
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

@@ -80,6 +80,41 @@ def test_starting_again_is_as_starting_afresh(make, rng):
         np.testing.assert_allclose(*changes, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 43])
+def test_rows_of_the_kernel_however_many(count, rng, monkeypatch):
+    """One by one or all at once, from as many blocks of the pool as there are."""
+    monkeypatch.setattr("skmm.numerics.blocks.BLOCK_ENTRIES", 16 * K)
+    monkeypatch.setattr("skmm.criteria.kernel._TILE", 7)
+    rows, some = rows_of(rng), rng.permutation(N)[:count]
+    fourth = (rows[some] @ rows.T) ** 4
+    np.testing.assert_allclose(FourthMoment(rows, n)._kernel_rows(some), fourth, rtol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 128])
+def test_rows_of_samples_that_left_are_not_made_again(at_once, rng, monkeypatch):
+    """Of half as many as the subset has; and those that come back are the ones that went."""
+    monkeypatch.setattr("skmm.criteria.kernel._SOME", at_once)
+    monkeypatch.setattr("skmm.numerics.blocks.BLOCK_ENTRIES", 1)
+    made, make_rows = [], FourthMoment._kernel_rows
+    monkeypatch.setattr(
+        FourthMoment, "_kernel_rows", lambda one, some: made.extend(some) or make_rows(one, some)
+    )
+    rows = rows_of(rng)
+    moment, fresh = FourthMoment(rows, n), FourthMoment(rows, n)
+    inside, outside = np.split(rng.permutation(N), [n])
+    moment.start(inside)
+    moment.swap(inside[:8], outside[:8])
+    made.clear()
+    moment.swap(outside[:4], inside[:4])
+    moment.start(inside)
+    assert set(made) <= set(inside[6:8])
+    fresh.start(inside)
+    np.testing.assert_allclose(moment.single_changes(), fresh.single_changes(), atol=1e-12)
+    np.testing.assert_allclose(
+        moment.swap_changes(inside, outside), fresh.swap_changes(inside, outside), atol=1e-12
+    )
+
+
 def test_a_shortlist_answers_like_the_pool_while_it_swaps(make, rng):
     """Swaps made on a restricted criterion leave it at what the pool's own state would be."""
     criterion = make(rows_of(rng), n)

@@ -57,13 +57,15 @@ def uncovered(K, subset):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_kernel_is_that_of_distances(make, kind, rng):
+def test_kernel_is_that_of_distances(make, kind, rng, monkeypatch):
     rows = draw(rng, 40, 5).astype(kind)
     exact = similarities(rows.astype(np.float64), 1.3)
     kernel = make(rows, 1.3)
     some, others = np.array([3, 0, 17]), np.array([5, 39])
     near = {"rtol": 1e-6 if kernel.holds and kernel._matrix.dtype == np.float32 else 1e-12}
-    np.testing.assert_allclose(kernel.block(some, others), exact[np.ix_(some, others)], **near)
+    for share in (1, 40):  # entries far apart, and entries of whole rows
+        monkeypatch.setattr("skmm.numerics.similarity._NEAR", share)
+        np.testing.assert_allclose(kernel.block(some, others), exact[np.ix_(some, others)], **near)
     np.testing.assert_allclose(kernel.block(slice(4, 9), others), exact[4:9, others], **near)
     np.testing.assert_allclose(kernel.rows(some), exact[some], **near)
     np.testing.assert_allclose(kernel.sums(), exact.sum(axis=1), **near)

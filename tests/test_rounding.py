@@ -146,15 +146,19 @@ def test_exchange_ends_where_no_swap_helps(name, n, shortlist):
     assert slow_swap_changes(build, indices, indices, outside).min() > -2e-9
 
 
-@pytest.mark.parametrize("strips", [(1, 5), (3, 1 << 14)])
+@pytest.mark.parametrize("lines", [1, 3, 24])
+@pytest.mark.parametrize("moved", [False, True])
 @every_criterion
-def test_best_swaps_are_those_of_the_whole_table(name, strips, monkeypatch):
+def test_best_swaps_are_those_of_the_whole_table(name, moved, lines, monkeypatch):
     """In whatever tiles all swaps are tried, and however scattered those are that stay out."""
-    for module in ("kernel", "medoids"):
-        monkeypatch.setattr(f"skmm.criteria.{module}.STRIPS", strips)
+    monkeypatch.setattr("skmm.rounding.exchange._TILE", (lines, 5))
+    monkeypatch.setattr("skmm.numerics.blocks.BLOCK_ENTRIES", 24 * lines)
     criterion = CRITERIA[name](pool(), 9)
     indices = np.sort(np.random.default_rng(3).permutation(24)[:9])
     criterion.start(indices)
+    if moved:  # what is held lies in another order than the samples
+        criterion.swap(indices[2:5], np.setdiff1d(np.arange(24), indices)[[7, 0, 3]])
+        indices = np.flatnonzero(criterion.inside)
     movable = np.ones(24, dtype=bool)
     movable[indices[::4]] = False
     leaving, entering = indices[movable[indices]], np.flatnonzero(~criterion.inside)
@@ -164,6 +168,21 @@ def test_best_swaps_are_those_of_the_whole_table(name, strips, monkeypatch):
     np.testing.assert_allclose(enter[entering], table.min(axis=0), rtol=1e-9, atol=1e-11)
     assert np.isinf(np.delete(leave, leaving)).all()
     assert np.isinf(np.delete(enter, entering)).all()
+
+
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
+def test_a_term_without_weight_changes_no_swap(weights):
+    """And where none has any, or all rows are equal, all swaps are equally good."""
+    G, n = pool(), 9
+    for rows in (G, np.ones_like(G)):
+        terms = Coverage(rows, n), SecondMoment(rows, n)
+        both = Combination(list(zip(weights, terms, strict=True)))
+        both.start(np.arange(n))
+        leave, enter = _best_swaps(both, np.ones(24, dtype=bool), None, TIE)
+        changes = [w * one.swap_changes(np.arange(n), np.arange(n, 24)) for w, one in both._terms]
+        table = np.sum(changes, axis=0)
+        np.testing.assert_allclose(leave[:n], table.min(axis=1), rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(enter[n:], table.min(axis=0), rtol=1e-9, atol=1e-11)
 
 
 @every_criterion

@@ -109,8 +109,9 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         rows = candidate_count(N, n)
         held = 8.0 * _COPIES[criterion] * rows * m
         if criterion in ("combined", "full") and _holds(rows, m, n):
-            # Beside the kernel's rows those of a turn, before and after.
-            held += 8.0 * rows * (n + 2 * min(n, _SHORTLIST[True]))
+            # Beside the kernel's rows those of samples that left, and of a turn before and after.
+            left = min(n // 2, _room(rows, m) - n)
+            held += 8.0 * rows * (n + left + 2 * min(n, _SHORTLIST[True]))
     else:
         seen = rows_seen(N, n)
         cells, size = _cells(seen), cell_size(seen)
@@ -182,7 +183,12 @@ def _by_candidates(criterion: str, rows: int, m: int, n: int) -> float:
 
 def _holds(rows: int, m: int, n: int) -> bool:
     """Whether the kernel of ``full`` between subset and candidates is held."""
-    return n * rows <= max(_SIMILARITIES, rows * m)
+    return n <= _room(rows, m)
+
+
+def _room(rows: int, m: int) -> int:
+    """How many rows of that kernel are held at most."""
+    return max(_SIMILARITIES, rows * m) // rows
 
 
 def _cells(rows: int) -> int:

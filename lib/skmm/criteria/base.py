@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import reduce
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,25 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
-PRODUCT, STRIPS = (256, 1024), (16, 1 << 14)
-"""Sides of tables of swaps, leaving by entering: of products, and of what is held row by row."""
+class Cross(NamedTuple):
+    """What swaps add to the two single changes, as it is held: ``factor * matrix[place[i], j]``.
+
+    Attributes:
+        factor: Of all entries.
+        matrix: A line for each selected sample, ``[n, N]``.
+        place: Which line is that of a sample, ``[N]``; of those outside it has no meaning.
+    """
+
+    factor: float
+    matrix: Floats
+    place: Indices
+
+    def lines(self, rows: Indices) -> Floats:
+        """Returns the lines of some selected samples, not to be written to: ``[len(rows), N]``."""
+        places = self.place[rows]
+        if (np.diff(places) == 1).all():
+            return self.matrix[places[0] : places[-1] + 1]
+        return self.matrix[places]
 
 
 def quadratic_forms(rows: Floats, matrix: Floats) -> Floats:
@@ -77,9 +94,12 @@ class Criterion(ABC):
         To be written to.
         """
 
-    def tile(self) -> tuple[int, int]:
-        """Returns how many leaving and entering rows are best tried at once: a table of 2 MB."""
-        return PRODUCT
+    def crosses(self) -> list[Cross] | None:
+        """Returns what each swap adds to the sum of its `single_changes`, in terms, if it is held.
+
+        If not, `swap_changes` has to make products. Terms of factor 0 are left out.
+        """
+        return None
 
     @abstractmethod
     def swap(self, leaving: Indices, entering: Indices) -> None:
@@ -153,9 +173,15 @@ class Combination(Criterion):
             total = changes if total is None else np.add(total, changes, out=total)
         return cast("Floats", total)
 
-    def tile(self) -> tuple[int, int]:
-        """See `Criterion.tile`; what is a product for one term decides."""
-        return max(term.tile() for _, term in self._terms)
+    def crosses(self) -> list[Cross] | None:
+        """See `Criterion.crosses`; what is not held for one term is not for the sum."""
+        crosses: list[Cross] = []
+        for weight, term in self._terms:
+            held = term.crosses()
+            if held is None:
+                return None
+            crosses += [one._replace(factor=weight * one.factor) for one in held if weight]
+        return crosses
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

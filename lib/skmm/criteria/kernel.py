@@ -7,12 +7,21 @@ from typing import Self
 
 import numpy as np
 
-from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
+from skmm.criteria.base import Criterion, Cross, Floats, Indices, blocks, gather
 from skmm.numerics.inputs import check_budget, check_doubles
 from skmm.numerics.threads import large_product
 
 _HELD = 1 << 25
 """Entries of the kernel at the subset that are held even if the rows have fewer: 256 MB."""
+
+_SOME = 128
+"""Rows of it that are exchanged at once: 10 MB for 10,000 samples."""
+
+_FEW = 4
+"""No more rows than these are made one by one: a product of matrices copies all others first."""
+
+_PANEL = 4
+"""More are filled up to a multiple of it: BLAS takes so many at once, and a rest costs as much."""
 
 _TILE = 512
 """Side of the tiles in which it is made: what is done to a product finds it in the cache."""
@@ -26,7 +35,8 @@ class KernelDiscrepancy(Criterion):
 
     with :math:`\mu_S, \mu` the means of :math:`\phi` over subset and pool. The N×N kernel is never
     formed. Its n rows at the subset are held where they are no larger than the rows or 256 MB:
-    then a swap costs one new row, and trying all ``n (N - n)`` swaps costs no product at all.
+    then a swap costs one new row, and trying all ``n (N - n)`` swaps costs no product at all. Rows
+    of samples that left, up to n/2, are held in what room is left, for some come back.
     A subclass says what :math:`\kappa` is, and finds the vectors below in its cheapest way.
 
     Attributes:
@@ -35,6 +45,8 @@ class KernelDiscrepancy(Criterion):
         _push: the same over the subset, sum divided by n, shape ``[N]``.
         _held: the kernel's rows at the subset, shape ``[n, N]``, or ``None``.
         _place: which row of ``_held`` is that of a sample, shape ``[N]``.
+        _left: rows of the kernel at samples that left the subset.
+        _room: how many of these are held.
     """
 
     _own: Floats
@@ -42,6 +54,8 @@ class KernelDiscrepancy(Criterion):
     _push: Floats
     _held: Floats | None = None
     _place: Indices
+    _left: dict[int, Floats]
+    _room: int
 
     def __init__(self, rows: Floats, n: int):
         self._rows = check_doubles(rows, "rows")
@@ -98,12 +112,20 @@ class KernelDiscrepancy(Criterion):
 
     def _kernel_rows(self, some: Indices) -> Floats:
         """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
-        out = np.empty((len(some), len(self._rows)))
+        N, m = self._rows.shape
+        out = np.empty((len(some), N))
+        if len(some) <= _FEW:
+            for block in blocks(N, 4 * m):
+                for line, row in zip(out, self._rows[some], strict=True):
+                    np.dot(self._rows[block], row, out=line[block])
+            return self._apply(out)
         with large_product(len(some) * self._rows.size):
             for part in blocks(len(some), _TILE):
-                rows = self._rows[some[part]]
-                for block in blocks(len(self._rows), len(rows)):
-                    out[part, block] = self._apply(rows @ self._rows[block].T)
+                count = len(some[part])
+                rows = np.zeros((count + -count % _PANEL, m))
+                rows[:count] = self._rows[some[part]]
+                for block in blocks(N, len(rows)):
+                    out[part, block] = self._apply((rows @ self._rows[block].T)[:count])
         return out
 
     def start(self, indices: Indices) -> None:
@@ -111,13 +133,11 @@ class KernelDiscrepancy(Criterion):
         N, m = self._rows.shape
         if self._held is not None and len(indices) == len(self._held):
             leaving = np.setdiff1d(np.flatnonzero(self.inside), indices)
-            entering = indices[~self.inside[indices]]
-            places = self._place[leaving]
-            self._held[places] = self._kernel_rows(entering)
-            self._place[entering] = places
+            self._renew(self._held, leaving, indices[~self.inside[indices]])
         else:
-            room = len(indices) * N <= max(_HELD, N * m)
-            self._held = self._kernel_rows(indices) if room else None
+            room = max(_HELD, N * m) // N - len(indices)
+            self._held = self._kernel_rows(indices) if room >= 0 else None
+            self._left, self._room = {}, min(room, len(indices) // 2)
             self._place = np.zeros(N, dtype=np.intp)
             self._place[indices] = np.arange(len(indices))
         self.inside = np.zeros(N, dtype=bool)
@@ -126,6 +146,26 @@ class KernelDiscrepancy(Criterion):
             self._push = self._held.sum(axis=0) / self._n
         else:
             self._push = self._mean_over(indices)
+
+    def _renew(self, held: Floats, leaving: Indices, entering: Indices) -> Floats:
+        """Puts the kernel's rows at ``entering`` in the places of those at ``leaving``.
+
+        Rows that left before are not made again. Returns what the sum of all gains by it, ``[N]``.
+        """
+        gained, left = np.zeros(len(self._rows)), self._left
+        for part in blocks(len(entering), len(self._rows), least=_SOME):
+            come, go = entering[part], leaving[part]
+            places, known = self._place[go], np.array([one in left for one in come.tolist()])
+            self._place[come] = places
+            gained -= held[places].sum(axis=0)
+            for one, place in zip(go.tolist(), places, strict=True):
+                if len(left) < self._room:
+                    left[one] = held[place].copy()
+            held[places[~known]] = self._kernel_rows(come[~known])
+            for one, place in zip(come[known].tolist(), places[known], strict=True):
+                held[place] = left.pop(one)
+            gained += held[places].sum(axis=0)
+        return gained
 
     def _mean_over(self, indices: Indices) -> Floats:
         """Returns the kernel's mean over ``indices`` at all rows, shape ``[N]``."""
@@ -158,9 +198,11 @@ class KernelDiscrepancy(Criterion):
         changes += self._enter(entering)
         return changes
 
-    def tile(self) -> tuple[int, int]:
-        """See `Criterion.tile`."""
-        return super().tile() if self._held is None else STRIPS
+    def crosses(self) -> list[Cross] | None:
+        """See `Criterion.crosses`."""
+        if self._held is None:
+            return None
+        return [Cross(-2.0 * self._scale, self._held, self._place)] if self._scale else []
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""
@@ -171,10 +213,7 @@ class KernelDiscrepancy(Criterion):
             self._push += gained / self._n
             return
         if self._held is not None:
-            places, coming = self._place[leaving], self._kernel_rows(entering)
-            self._push += (coming.sum(axis=0) - self._held[places].sum(axis=0)) / self._n
-            self._held[places] = coming
-            self._place[entering] = places
+            self._push += self._renew(self._held, leaving, entering) / self._n
             return
         moved = np.concatenate([entering, leaving])
         signs = np.repeat([1.0 / self._n, -1.0 / self._n], [len(entering), len(leaving)])

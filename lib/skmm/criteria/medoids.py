@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
+from skmm.criteria.base import Criterion, Cross, Floats, Indices, blocks, gather
 
 _FEW = 8
 """One by one is faster than whole tiles if no more than one of so many entries counts."""
@@ -135,9 +135,12 @@ class Medoids(Criterion):
         changes -= share * self._gain[entering]
         return changes
 
-    def tile(self) -> tuple[int, int]:
-        """See `Criterion.tile`."""
-        return super().tile() if self._cross is None else STRIPS
+    def crosses(self) -> list[Cross] | None:
+        """See `Criterion.crosses`."""
+        share = self._unit / len(self._nearest.best)
+        if self._cross is None:
+            return None
+        return [Cross(-share, self._cross, self._line[self._place])] if share else []
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmm.criteria import Criterion
+from skmm.criteria.base import Cross
+from skmm.numerics.blocks import blocks
 from skmm.numerics.convergence import warn_of_limit
 from skmm.numerics.inputs import check_indices, check_integer
 from skmm.numerics.threads import one_thread
 from skmm.numerics.ties import TIE, first_least, least
+
+_TILE = 256, 1024
+"""Sides of the tables in which all swaps are tried, leaving by entering: 2 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +184,42 @@ def _best_swaps(
         leave, enter = criterion.single_changes()
         inside = inside[least(leave[inside], reach, tie)]
         outside = outside[least(enter[outside], reach, tie)]
+    elif crosses := criterion.crosses():
+        return _best_of_held(crosses, criterion.single_changes(), inside, outside)
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
     # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
-    height, width = criterion.tile()
+    height, width = _TILE
     for i in range(0, len(inside), height):
         for j in range(0, len(outside), width):
             some, others = inside[i : i + height], outside[j : j + width]
             changes = criterion.swap_changes(some, others)
             leave[some] = np.minimum(leave[some], changes.min(axis=1))
             enter[others] = np.minimum(enter[others], changes.min(axis=0))
+    return leave, enter
+
+
+def _best_of_held(
+    crosses: list[Cross],
+    singles: tuple[NDArray[np.float64], NDArray[np.float64]],
+    inside: NDArray[np.intp],
+    outside: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the same from what is held: by whole lines, for to pick columns costs a copy."""
+    lead, *others = crosses
+    # In units of the first term's factor, by which its lines need no multiplication then.
+    unit, N = -lead.factor, len(singles[0])
+    leaving, entering = singles[0] / unit, np.full(N, np.inf)
+    entering[outside] = singles[1][outside] / unit
+    leave, enter = np.full((2, N), np.inf)
+    inside = inside[np.argsort(lead.place[inside])]  # lines that lie side by side are not copied
+    for block in blocks(len(inside), N):
+        some = inside[block]
+        changes = entering - lead.lines(some)
+        for other in others:
+            changes += other.lines(some) * (other.factor / unit)
+        leave[some] = changes.min(axis=1) + leaving[some]
+        changes += leaving[some][:, None]
+        np.minimum(enter, changes.min(axis=0), out=enter)
+    leave *= unit
+    enter *= unit
     return leave, enter

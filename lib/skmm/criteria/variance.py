@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import scipy.linalg
 
-from skmm.criteria.base import Criterion, Floats, Indices, blocks, gather
+from skmm.criteria.base import STRIPS, Criterion, Floats, Indices, blocks, gather
 from skmm.numerics.inputs import check_budget, check_doubles, check_positive
 
 _GEMM = scipy.linalg.get_blas_funcs("gemm", dtype=np.float64)
@@ -155,6 +155,10 @@ class VOptimality(Criterion):
         _subtract(self._cross, lost, cross)
         _subtract(self._both, np.concatenate([cross, half]), np.concatenate([half, cross]))
 
+    def underestimate(self) -> Criterion:
+        """See `Criterion.underestimate`."""
+        return _Apart(self)
+
     def restrict(self, rows: Indices) -> Self:
         """See `Criterion.restrict`."""
         part = object.__new__(type(self))
@@ -170,6 +174,39 @@ class VOptimality(Criterion):
         solved = self._rows @ self._inverse
         self._cross, self._both = solved @ self._rows.T, solved @ solved.T
         self._leverage, self._weight = self._cross.diagonal(), self._both.diagonal()
+
+
+class _Apart(VOptimality):
+    r"""Lower bounds of what swaps change, by what each of the two rows adds apart: no products.
+
+    With :math:`q = a^\top B b / \sqrt{l d}` and :math:`p = a^\top B^2 b / \sqrt{l d}` as above,
+    :math:`u = a^\top B^2 a / l`, :math:`v = b^\top B^2 b / d`, :math:`\rho_a = a^\top B a / l` and
+    :math:`\rho_b = b^\top B b / d`, k times the change is
+
+    .. math:: \frac{u - v - 2 p q}{1 + q^2}
+              \ge u \bigl(1 - \rho_a - (1 + \rho_a)\, \rho_a \max_b \rho_b\bigr)
+              - v\, (1 + \rho_b)
+
+    as by Cauchy-Schwarz :math:`q^2 \le \rho_a \rho_b` and
+    :math:`2 |p q| \le 2 \sqrt{u \rho_a v \rho_b} \le u \rho_a + v \rho_b`.
+    """
+
+    def __init__(self, whole: VOptimality):
+        self.__dict__.update(whole.__dict__)
+        leave, enter = self.single_changes()
+        of_leaving = self._leverage / self._left(slice(None))
+        of_entering = self._leverage / (1.0 + self._leverage)
+        most = of_entering.max()
+        self._leave = leave * (1.0 - of_leaving - (1.0 + of_leaving) * of_leaving * most)
+        self._enter = enter * (1.0 + of_entering)
+
+    def swap_changes(self, leaving: Indices, entering: Indices) -> Floats:
+        """See `Criterion.swap_changes`, of which these are lower bounds."""
+        return np.add.outer(self._leave[leaving], self._enter[entering])
+
+    def tile(self) -> tuple[int, int]:
+        """See `Criterion.tile`."""
+        return STRIPS
 
 
 def _subtract(table: Floats, left: Floats, right: Floats) -> None:

@@ -135,6 +135,25 @@ def test_a_shortlist_answers_like_the_pool_while_it_swaps(make, rng):
         )
 
 
+@pytest.mark.parametrize("k", [4, 10, 11, 20])
+def test_a_shortlist_stays_exact_where_samples_are_too_few(k, rng):
+    """After forty best swaps, with fewer samples than directions, rounding has not built up."""
+    rows, few = rng.standard_normal((80, k)), 10
+    whole, part = VOptimality(rows, few), VOptimality(rows, few)
+    part.start(np.arange(few))
+    part = part.restrict(np.arange(80))
+    for _ in range(40):
+        here, there = np.flatnonzero(part.inside), np.flatnonzero(~part.inside)
+        changes = part.swap_changes(here, there)
+        i, j = np.unravel_index(changes.argmin(), changes.shape)
+        part.swap(here[[i]], there[[j]])
+    here, there = np.flatnonzero(part.inside), np.flatnonzero(~part.inside)
+    whole.start(here)
+    assert part.value() == pytest.approx(whole.value(), rel=1e-9)
+    told, exact = (one.swap_changes(here, there) for one in (part, whole))
+    np.testing.assert_allclose(told, exact, atol=1e-8 * whole.scale())
+
+
 def test_batched_swaps_reach_the_state_of_a_fresh_start(make, rng):
     criterion = make(rows_of(rng), n)
     inside = rng.choice(N, n, replace=False)

@@ -11,7 +11,7 @@ import pytest
 from skmm.criteria import Combination, Coverage, DiagonalShortfall, SecondMoment, VOptimality
 from skmm.matching.program import moment_shares
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.numerics.ties import TIE
+from skmm.numerics.ties import TIE, least
 from skmm.rounding.exchange import _best_swaps, exchange
 from skmm.rounding.sampling import round_by_sampling, round_to_top
 from skmm.spectrum import Spectrum
@@ -163,7 +163,7 @@ def test_best_swaps_are_those_of_the_whole_table(name, moved, lines, monkeypatch
     movable[indices[::4]] = False
     leaving, entering = indices[movable[indices]], np.flatnonzero(~criterion.inside)
     table = criterion.swap_changes(leaving, entering)
-    leave, enter = _best_swaps(criterion, movable, None, TIE)
+    leave, enter = _best_swaps(criterion, movable, None, 24, TIE)
     np.testing.assert_allclose(leave[leaving], table.min(axis=1), rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(enter[entering], table.min(axis=0), rtol=1e-9, atol=1e-11)
     assert np.isinf(np.delete(leave, leaving)).all()
@@ -178,11 +178,55 @@ def test_a_term_without_weight_changes_no_swap(weights):
         terms = Coverage(rows, n), SecondMoment(rows, n)
         both = Combination(list(zip(weights, terms, strict=True)))
         both.start(np.arange(n))
-        leave, enter = _best_swaps(both, np.ones(24, dtype=bool), None, TIE)
+        leave, enter = _best_swaps(both, np.ones(24, dtype=bool), None, 24, TIE)
         changes = [w * one.swap_changes(np.arange(n), np.arange(n, 24)) for w, one in both._terms]
         table = np.sum(changes, axis=0)
         np.testing.assert_allclose(leave[:n], table.min(axis=1), rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(enter[n:], table.min(axis=0), rtol=1e-9, atol=1e-11)
+
+
+def underestimated(G, n):
+    """Criteria that know lower bounds, of subsets that cover their directions well or hardly."""
+    whitened = Spectrum.of(G).whiten(G, G.shape[1])
+    yield VOptimality(whitened, n)
+    yield Combination([(0.7, VOptimality(whitened, n)), (1.0, SecondMoment(G, n))])
+
+
+@pytest.mark.parametrize("n", [3, 9, 40, 120])
+@pytest.mark.parametrize("tail", [0.0, 1.0])
+def test_an_underestimate_is_a_lower_bound_of_every_swap(n, tail):
+    """Of rows of equal or very unequal length, at random subsets and where a descent ends."""
+    rng = np.random.default_rng(n)
+    G = pool(240, 6, seed=n) * np.exp(tail * rng.standard_normal((240, 1)))
+    for criterion in underestimated(G, n):
+        start = rng.choice(240, n, replace=False)
+        for indices in (start, exchange(criterion, start).indices):
+            criterion.start(indices)
+            outside = np.setdiff1d(np.arange(240), indices)
+            exact = criterion.swap_changes(indices, outside)
+            bounds = criterion.underestimate().swap_changes(indices, outside)
+            assert np.all(bounds <= exact + 1e-12 * criterion.scale())
+
+
+@pytest.mark.parametrize("size", [1, 4, 16])
+def test_lower_bounds_leave_the_best_swaps_as_they_are(size, monkeypatch):
+    """The best samples of each kind are those of all swaps, most of which are not computed."""
+    G, n = pool(600, 4, seed=size), 150
+    start = np.random.default_rng(size).choice(600, n, replace=False)
+    movable = np.ones(600, dtype=bool)
+    for criterion in underestimated(G, n):
+        end = exchange(criterion, start).indices
+        criterion.swap(end[:2], np.setdiff1d(np.arange(600), end)[:2])
+        monkeypatch.setattr("skmm.rounding.exchange._FEW", 600 * n)
+        whole = _best_swaps(criterion, movable, None, size, TIE)
+        monkeypatch.setattr("skmm.rounding.exchange._FEW", 0)
+        bounded = _best_swaps(criterion, movable, None, size, TIE)
+        for all_scores, scores in zip(whole, bounded, strict=True):
+            best = least(all_scores, size, TIE)
+            np.testing.assert_array_equal(least(scores, size, TIE), best)
+            np.testing.assert_allclose(scores[best], all_scores[best], rtol=1e-9, atol=1e-11)
+            assert np.all(scores >= all_scores - 1e-12)
+        assert np.prod([np.isfinite(scores).sum() for scores in bounded]) < n * (600 - n) / 2
 
 
 @every_criterion

@@ -101,6 +101,13 @@ class Criterion(ABC):
         """
         return None
 
+    def underestimate(self) -> Criterion | None:
+        """Returns what tells lower bounds of `swap_changes` at this subset for less; None: nothing.
+
+        Where it does, few swaps must be computed to know the best ones.
+        """
+        return None
+
     @abstractmethod
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """Replaces the rows ``leaving`` by as many ``entering`` ones."""
@@ -169,7 +176,8 @@ class Combination(Criterion):
         total: Floats | None = None
         for weight, term in self._terms:
             changes = term.swap_changes(leaving, entering)
-            changes *= weight
+            if weight != 1.0:
+                changes *= weight
             total = changes if total is None else np.add(total, changes, out=total)
         return cast("Floats", total)
 
@@ -182,6 +190,14 @@ class Combination(Criterion):
                 return None
             crosses += [one._replace(factor=weight * one.factor) for one in held if weight]
         return crosses
+
+    def underestimate(self) -> Criterion | None:
+        """See `Criterion.underestimate`; terms that have none are told exactly."""
+        loose = [term.underestimate() if weight > 0.0 else None for weight, term in self._terms]
+        if all(term is None for term in loose):
+            return None
+        pairs = zip(self._terms, loose, strict=True)
+        return Combination([(weight, bound or term) for (weight, term), bound in pairs])
 
     def swap(self, leaving: Indices, entering: Indices) -> None:
         """See `Criterion.swap`."""

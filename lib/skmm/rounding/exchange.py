@@ -19,6 +19,12 @@ from skmm.numerics.ties import TIE, first_least, least
 _TILE = 256, 1024
 """Sides of the tables in which all swaps are tried, leaving by entering: 2 MB."""
 
+_FEW = 1 << 18
+"""Swaps that are tried sooner than lower bounds of what they change are found."""
+
+_PROBE = 4
+"""Samples whose swaps are tried to see how good the best must be, times those of a shortlist."""
+
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
@@ -54,9 +60,10 @@ def exchange(
     In turns: a shortlist of the samples that are best to lose and best to gain is made in O(N m),
     the best swap within it is taken again and again (each exact, none touches the pool), and the
     pool is brought up to date with all of them at once. When the shortlist has nothing left, all
-    ``n (N - n)`` swaps are tried, in blocks, and the best of them make the next shortlist; the
-    descent ends when none of them helps. Of swaps that are equally good up to rounding, the first
-    in the pool's order is taken: see `skmm.numerics.ties`. Runs on one thread.
+    ``n (N - n)`` swaps are tried, in blocks, but for those that lower bounds rule out, and the best
+    of them make the next shortlist; the descent ends when none of them helps. Of swaps that are
+    equally good up to rounding, the first in the pool's order is taken: see `skmm.numerics.ties`.
+    Runs on one thread.
 
     Args:
         criterion: What to lower.
@@ -127,7 +134,7 @@ def _descend(
     swaps, gain = 0, 0.0
     while (criterion.inside & movable).any() and not criterion.inside.all():
         scale = criterion.scale()
-        last = partial(_best_swaps, criterion, movable, reach, TIE * scale)
+        last = partial(_best_swaps, criterion, movable, reach, shortlist, TIE * scale)
         for scores in (criterion.single_changes, last):
             leave, enter = scores()
             rows = _least_among(leave, criterion.inside & movable, shortlist, TIE * scale)
@@ -173,28 +180,52 @@ def _descend_on(
 
 
 def _best_swaps(
-    criterion: Criterion, movable: NDArray[np.bool_], reach: int | None, tie: float
+    criterion: Criterion,
+    movable: NDArray[np.bool_],
+    reach: int | None,
+    size: int,
+    tie: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the best change that each sample is part of, over all swaps of movable ones.
 
-    Or over those of the ``reach`` that are best to lose with as many that are best to gain.
+    Or over those of the ``reach`` that are best to lose with as many that are best to gain. Of
+    samples that by lower bounds are not among the ``size`` best of their kind it is infinite.
     """
     inside, outside = np.flatnonzero(criterion.inside & movable), np.flatnonzero(~criterion.inside)
     if reach is not None:
         leave, enter = criterion.single_changes()
         inside = inside[least(leave[inside], reach, tie)]
         outside = outside[least(enter[outside], reach, tie)]
-    elif crosses := criterion.crosses():
-        return _best_of_held(crosses, criterion.single_changes(), inside, outside)
     leave, enter = np.full((2, len(criterion.inside)), np.inf)
+    loose = criterion.underestimate() if len(inside) * len(outside) > _FEW else None
+    if loose is not None:
+        floors = _minima(loose, inside, outside)
+        some, others = (least(floor, _PROBE * size, tie) for floor in floors)
+        # So many samples of each kind are no worse than the last of these. One whose lower bound is
+        # above that is not among the best, and none of its swaps is the best of one that is.
+        probes = _minima(criterion, inside[some], outside[others])
+        last = max(np.sort(probe)[:size][-1] for probe in probes) + tie
+        inside, outside = inside[floors[0] <= last], outside[floors[1] <= last]
+    leave[inside], enter[outside] = _minima(criterion, inside, outside)
+    return leave, enter
+
+
+def _minima(
+    criterion: Criterion, leaving: NDArray[np.intp], entering: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the best change that each sample is part of, over all swaps of the ones given."""
+    if 2 * len(entering) > criterion.N and (crosses := criterion.crosses()):
+        leave, enter = _best_of_held(crosses, criterion.single_changes(), leaving, entering)
+        return leave[leaving], enter[entering]
+    leave, enter = np.full(len(leaving), np.inf), np.full(len(entering), np.inf)
     # In tiles: a criterion gathers the rows of a tile, which must not add up to a second pool.
     height, width = _TILE
-    for i in range(0, len(inside), height):
-        for j in range(0, len(outside), width):
-            some, others = inside[i : i + height], outside[j : j + width]
-            changes = criterion.swap_changes(some, others)
-            leave[some] = np.minimum(leave[some], changes.min(axis=1))
-            enter[others] = np.minimum(enter[others], changes.min(axis=0))
+    for i in range(0, len(leaving), height):
+        for j in range(0, len(entering), width):
+            some, others = slice(i, i + height), slice(j, j + width)
+            changes = criterion.swap_changes(leaving[some], entering[others])
+            np.minimum(leave[some], changes.min(axis=1), out=leave[some])
+            np.minimum(enter[others], changes.min(axis=0), out=enter[others])
     return leave, enter
 
 
@@ -204,7 +235,7 @@ def _best_of_held(
     inside: NDArray[np.intp],
     outside: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the same from what is held: by whole lines, for to pick columns costs a copy."""
+    """Returns the same, ``[N]``, from what is held: by whole lines, for columns would be copied."""
     lead, *others = crosses
     # In units of the first term's factor, by which its lines need no multiplication then.
     unit, N = -lead.factor, len(singles[0])

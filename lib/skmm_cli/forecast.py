@@ -144,13 +144,8 @@ def _by_cells(criterion: str, rows: int, m: int, n: int) -> float:
         sweeps = SWEEPS if rows <= WHOLE else 1
         seconds += sweeps * pair * rows * cell_size(rows) / at_once
         if rows <= WHOLE:
-            seconds += (
-                0.5
-                * rows
-                * rows
-                * (m * rehearsal.product() + _FOURTH * rehearsal.sweep())
-                / _threads()
-            )
+            entry = m * rehearsal.product() + _FOURTH * rehearsal.sweep()
+            seconds += 0.5 * rows**2 * entry / _threads()
     return seconds
 
 

@@ -21,7 +21,7 @@ TOLERANCE = 1e-6
 """In units of regret times the largest weight: what swaps beyond gain is below 1 % of the regret,
 and takes a tenth of the time."""
 
-_GAIN = 1e-6
+GAIN = 1e-6
 """A criterion whose best is no further below a uniform draw's cannot tell subsets apart."""
 
 
@@ -120,4 +120,4 @@ class Balance:
 
 def _per_gain(end: End) -> float:
     """Returns the unit of a criterion: 0 where nothing beats a uniform draw."""
-    return 1.0 / (end.chance - end.best) if end.chance - end.best > _GAIN else 0.0
+    return 1.0 / (end.chance - end.best) if end.chance - end.best > GAIN else 0.0

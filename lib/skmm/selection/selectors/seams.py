@@ -25,7 +25,7 @@ from skmm.numerics.blocks import blocks
 from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.ties import TIE
 from skmm.rounding.exchange import exchange
-from skmm.selection.selectors.balance import TOLERANCE, End
+from skmm.selection.selectors.balance import GAIN, TOLERANCE, End
 from skmm.selection.selectors.coordinates import Metric
 from skmm.selection.selectors.placing import Rows, each
 from skmm.selection.selectors.stratified import Cell, Chosen, choose_in
@@ -276,7 +276,9 @@ class _Seams:
 
 
 def _per_gain(end: End) -> float:
-    return 1.0 / (end.chance - end.best) if end.chance > end.best else 0.0
+    """Returns the unit of a criterion: 0 where nothing beats a uniform draw."""
+    gain = end.chance - end.best
+    return 1.0 / gain if gain > GAIN * end.chance else 0.0
 
 
 def _joined(parts: Sequence[Indices]) -> Indices:

@@ -5,12 +5,18 @@ import pandas as pd
 import pytest
 
 import skmm
+from skmm.selection.selectors.seams import choose_in_cells
 from skmm_study.pools.written import write_pool
 from skmm_study.trials import peers
 from skmm_study.trials.gauge import gauge
 from skmm_study.trials.machine import machine_trials
 from skmm_study.trials.scaling import Size, exponents, scaling_trials
-from skmm_study.trials.shortcuts import in_cells, shortcut_trials, sketch_size_trials, written_rows
+from skmm_study.trials.shortcuts import (
+    cells_of_size,
+    shortcut_trials,
+    sketch_size_trials,
+    written_rows,
+)
 from skmm_study.trials.stages import STAGES, staged_choice
 
 
@@ -102,16 +108,18 @@ def test_gauge_estimates_the_exact_criteria(path):
 def test_shortcuts_lie_between_the_exact_choice_and_chance():
     table = shortcut_trials(written_rows(500, 6, seed=1), 25, [120], seeds=1).set_index("way")
     assert table.loc["whole", "lost"] == 0
-    assert 0 < table.loc["cells of 120", "lost"] < table.loc["uniform", "lost"]
+    lost = table.loc[["whole", "cells of 120", "120, not mended", "uniform"], "lost"]
+    assert lost.is_monotonic_increasing
+    assert lost.is_unique
     assert table.loc["cells of 120", "cells"] > 2
 
 
 def test_one_cell_is_the_whole_pool():
     rows = written_rows(300, 6, seed=1)
     whole = skmm.select(rows, 20, criterion="balanced", rng=0).indices
-    indices, cells = in_cells(rows, 20, 300, rng=np.random.default_rng(0))
-    assert cells == 1
-    np.testing.assert_array_equal(indices, np.sort(whole))
+    cells = cells_of_size(rows, 20, 300, rng=np.random.default_rng(0))
+    assert len(cells) == 1
+    np.testing.assert_array_equal(choose_in_cells(rows, cells)[0], np.sort(whole))
 
 
 def test_sketch_sizes_are_certified_in_the_rows():

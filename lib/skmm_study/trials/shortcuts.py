@@ -20,7 +20,7 @@ from skmm.selection.select import select
 from skmm.selection.selectors.balance import EXPLOITATION, Balance
 from skmm.selection.selectors.coordinates import Metric
 from skmm.selection.selectors.seams import choose_in_cells
-from skmm.selection.selectors.stratified import Cell
+from skmm.selection.selectors.stratified import Cell, choose_in
 from skmm.selection.view import PoolView
 from skmm.spectrum import Spectrum
 from skmm_study.pools.written import write_pool
@@ -45,7 +45,7 @@ def shortcut_trials(
     data: CompactPool | None = None,
     fit: Fit | None = None,
 ) -> pd.DataFrame:
-    r"""Chooses from a whole pool, from its cells, from a random half and uniformly.
+    r"""Chooses from a whole pool, from its cells, mended or not, from a random half and uniformly.
 
     .. math:: \text{lost} = \frac{b(S) - b(S_0)}{1 + w - b(S_0)}
 
@@ -61,9 +61,9 @@ def shortcut_trials(
         fit: What is trained on the subset, where there are labels.
 
     Returns:
-        One row a choice: ``way`` (``whole``, ``cells of 2500``, ``random half``, ``uniform``),
-        ``cells``, ``seed``, ``lost``, ``coverage``, ``fourth`` (1 is a uniform draw), ``score``
-        (NaN without labels) and processor ``seconds``.
+        One row a choice: ``way`` (``whole``, ``cells of 2500``, ``2500, not mended``, ``random
+        half``, ``uniform``), ``cells``, ``seed``, ``lost``, ``coverage``, ``fourth`` (1 is a
+        uniform draw), ``score`` (NaN without labels) and processor ``seconds``.
     """
     import pandas as pd
 
@@ -75,9 +75,14 @@ def shortcut_trials(
     for seed in range(seeds):
         for size in sizes:
             begin = time.process_time()
-            chosen, cells = in_cells(rows, n, size, rng=as_generator(seed, "cells"))
-            way = f"cells of {size}"
-            found.append((way, cells, seed, chosen, time.process_time() - begin))
+            cells = cells_of_size(rows, n, size, rng=as_generator(seed, "cells"))
+            chosen, _ = choose_in_cells(rows, cells)
+            taken = time.process_time() - begin
+            found.append((f"cells of {size}", len(cells), seed, chosen, taken))
+            begin = time.process_time()
+            apart = [cell.members[choose_in(rows, cell).indices] for cell in cells]
+            taken = time.process_time() - begin
+            found.append((f"{size}, not mended", len(cells), seed, np.concatenate(apart), taken))
         rng = as_generator(seed, "parts")
         begin, half = time.process_time(), np.sort(rng.choice(len(G), len(G) // 2, replace=False))
         inside, _ = Balance.of(G[half], n, sigma=1.0, weight=exact.weight).descend()
@@ -100,24 +105,19 @@ def shortcut_trials(
     return pd.DataFrame(table)
 
 
-def in_cells(
+def cells_of_size(
     rows: NDArray[np.floating], n: int, size: int, *, rng: np.random.Generator
-) -> tuple[Indices, int]:
-    """Chooses as `select` does from a large pool, from cells of a size that is told.
-
-    Returns:
-        The subset, and the number of cells.
-    """
+) -> list[Cell]:
+    """Returns the cells that `select` chooses from in a large pool, but of a size that is told."""
     N, metric = len(rows), Metric("row", Spectrum.of(rows))
     parts = cut(rows, size, measure=metric, rng=rng)
     shares = apportion(n, np.array([len(part) for part in parts]))
     nothing, weight = np.zeros(0, dtype=np.intp), EXPLOITATION * n / N
     knobs: dict[str, Any] = {"criterion": "balanced", "sigma": 1.0, "weight": weight, "seed": 0}
-    cells = [
+    return [
         Cell(part, int(share), nothing, metric, **knobs)
         for part, share in zip(parts, shares, strict=True)
     ]
-    return choose_in_cells(rows, cells)[0], len(cells)
 
 
 def random_part(data: CompactPool, rows: int | None, *, seed: int) -> CompactPool:

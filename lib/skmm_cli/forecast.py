@@ -46,6 +46,10 @@ _FOURTH = 3.0
 _DOUBLE = 5_792
 """Rows of which similarities are held in double precision."""
 
+_KEPT = 1.3
+"""Where several threads work, the memory of each is held over what it needs: what one frees stays
+its own."""
+
 _MENDED = 5.5
 """Bytes of single-precision similarities for each pair of a cell's rows, those that it serves
 beyond itself included."""
@@ -119,7 +123,9 @@ def megabytes(N: int, m: int, n: int, criterion: str = "auto") -> float:
         largest = seen / cells + (cell_limit(size) - size) * (1.0 - 1.0 / sqrt(cells))
         single = _MENDED if cells > 1 else 4.0
         similar = (8.0 if largest <= _DOUBLE else single) * largest
-        held = min(_threads(), cells) * largest * (similar + 16.0 * m + 6144.0)
+        threads = min(_threads(), cells)
+        held = threads * largest * (similar + 16.0 * m + 6144.0)
+        held *= _KEPT if threads > 1 else 1.0
         if cells > 1 and seen <= WHOLE:
             held += 8.0 * seen * m
     return (_BASE + max(held + 60.0 * N, 14.0 * min(N * m, _BLOCK))) / 1e6

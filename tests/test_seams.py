@@ -178,6 +178,19 @@ def test_a_patch_is_all_that_is_read(features, cut_up, monkeypatch, count):
     assert (patch.whole is None) == (count == 2)
 
 
+def test_of_many_rows_served_some_are_counted(features, cut_up, monkeypatch):
+    _, _, of = state(features, 60)
+    of._sweep()
+    many = [of._patch(one).served for one in range(len(of._near))]
+    size = min(map(len, (cell.members for cell in of._cells)))
+    assert max(map(len, many)) > 0.05 * size
+    monkeypatch.setattr(seams, "SERVED", 0.05)
+    for one, cell in enumerate(of._cells):
+        patch = of._patch(one)
+        assert len(patch.served) <= 0.05 * len(cell.members) + 1
+        assert len(mend(features, patch).own) == len(patch.own)
+
+
 def test_mending_does_to_the_pool_what_it_told_or_better(features, cut_up):
     """Rows that are not counted have their nearest elsewhere: no swap can harm them."""
     parts, new, of = state(features, 60, weight=0.0)  # coverage alone

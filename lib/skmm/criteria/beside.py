@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from skmm.criteria.base import Floats, Indices, blocks
 from skmm.criteria.medoids import Medoids
 from skmm.numerics.gaussian import GaussianKernel
-from skmm.numerics.threads import large_product
 
-_STRIP, _TILE = 1 << 20, 512
-"""Entries of the tiles in which similarities are read, 4 MB, and side of those in which they are
-made, 2 MB: enough for products to be fast."""
+_STRIP = 1 << 20
+"""Entries of the tiles in which similarities are read: 4 MB."""
 
 
 class CoverageBeside(Medoids):
@@ -54,13 +52,7 @@ class CoverageBeside(Medoids):
         """
         size = len(candidates)
         similar = np.empty((size + len(served), size), np.float32)
-        with large_product(size * size * kernel.m // 2):
-            for i in range(0, size, _TILE):
-                one = slice(i, min(i + _TILE, size))
-                for j in range(i, size, _TILE):  # the other half is the same
-                    other = slice(j, min(j + _TILE, size))
-                    tile = kernel.block(candidates[one], candidates[other])
-                    similar[one, other], similar[other, one] = tile, tile.T
+        kernel.among(candidates, similar[:size])
         for part, block, tile in kernel.tiles(served, candidates):
             similar[size + part.start : size + part.stop, block] = tile
         stays, nearest = _best_two(kernel, others, np.concatenate([candidates, served]))

@@ -66,11 +66,6 @@ class Similarity(ABC):
         return len(self._scaled)
 
     @property
-    def m(self) -> int:
-        """Numbers of a row."""
-        return self._scaled.shape[1]
-
-    @property
     def holds(self) -> bool:
         """Whether all of them is held, so that parts of it cost no product."""
         return self._hold
@@ -95,12 +90,14 @@ class Similarity(ABC):
         matrix[one, other] = similar
         matrix[other, one] = similar.T
 
-    def _upper_tiles(self) -> Iterator[tuple[slice, slice, Floats]]:
-        with large_product(self.N * self._scaled.size // 2):
-            for i in range(0, self.N, _TILE):
-                for j in range(i, self.N, _TILE):
+    def _upper_tiles(self, some: Indices | None = None) -> Iterator[tuple[slice, slice, Floats]]:
+        count = self.N if some is None else len(some)
+        with large_product(count**2 * self._scaled.shape[1] // 2):
+            for i in range(0, count, _TILE):
+                for j in range(i, count, _TILE):
                     one, other = slice(i, i + _TILE), slice(j, j + _TILE)
-                    yield one, other, self._half_distances(one, other)
+                    rows = (one, other) if some is None else (some[one], some[other])
+                    yield one, other, self._half_distances(*rows)
 
     def _half_distances(self, some: Indices | slice, others: Indices | slice) -> Floats:
         halves = self._scaled[some] @ self._scaled[others].T
@@ -154,6 +151,16 @@ class Similarity(ABC):
                     of = part if some is None else some[part]
                     to = block if others is None else others[block]
                     yield part, block, self.block(of, to, as_held=as_held)
+
+    def among(self, some: Indices, out: NDArray[np.floating]) -> None:
+        """Makes the similarities of ``some`` to each other: half of them, for the rest is equal.
+
+        Args:
+            some: Rows.
+            out: Where they go, ``[len(some), len(some)]``.
+        """
+        for one, other, halves in self._upper_tiles(some):
+            self._keep(out, one, other, halves)
 
     def rows(self, indices: Indices) -> Floats:
         """Returns the similarities of ``indices`` to the pool: ``[len(indices), N]``."""

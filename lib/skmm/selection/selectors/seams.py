@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -256,7 +257,7 @@ class _Seams:
         others = _joined([self._subsets[other] for other in near])
         beyond = _joined([self._cells[other].members for other in near])
         served = beyond[np.isin(self._nearest[beyond], own)]
-        served = served[:: -(-len(served) // (SERVED * len(cell.members))) or 1]
+        served = served[:: max(1, ceil(len(served) / (SERVED * len(cell.members))))]
         members = np.union1d(cell.members, np.union1d(served, others))
         places = (cell.members, served, own, others, self._kept[one])
         share, whole = float(self._shares[one]), None

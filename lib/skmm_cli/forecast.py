@@ -37,8 +37,8 @@ _SCAN, _TABLE = 40.0, 10.0
 """Sweeps that reading the pool takes in all, converting and checking it included; and a swap that
 is tried by a product."""
 
-_NEAR, _FAR, _CACHE = 20.0, 50.0, 1 << 22
-"""Sweeps of a swap whose entry of the kernel is held, in a cache of so many and beyond it."""
+_HELD = 4.0
+"""Sweeps of a swap that is tried by an entry that is held, or by lower bounds."""
 
 _FOURTH = 3.0
 """Sweeps of a product's entry that its fourth power takes."""
@@ -169,14 +169,17 @@ def _by_candidates(criterion: str, rows: int, m: int, n: int) -> float:
     total = 0.0
     if criterion != "v-optimal":
         moved = 2.0 * _MOVES
-        held = _NEAR if n * rows <= _CACHE else _FAR
-        table = held * sweep if _holds(rows, m, n) else m * product + _TABLE * sweep
+        table = _HELD * sweep if _holds(rows, m, n) else m * product + _TABLE * sweep
         total += turns * rows * (moved * m * product + (3.0 * moved + 10.0) * sweep)
         total += tries * tried * table + swaps * _TABLE * listed**2 * sweep
     k = max(1, min(m, n // 3, _COVERED if criterion == "combined" else m))
     if criterion != "full":
         total += turns * rows * k * (k * product + 3.0 * sweep)
-        total += (tries * tried + swaps * listed**2) * (2.0 * k * product + _TABLE * sweep)
+        # In a sum lower bounds rule out most swaps of a pass.
+        passes = tries * tried
+        exact = passes * (criterion == "v-optimal") + swaps * listed**2
+        total += exact * (2.0 * k * product + _TABLE * sweep)
+        total += passes * (criterion == "combined") * _HELD * sweep
     if criterion == "v-optimal":
         return total + _DESIGN * rows * k * k * product
     return starts * total

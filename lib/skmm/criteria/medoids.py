@@ -207,7 +207,9 @@ class Medoids(Criterion):
             lines = self._line[state.place]
             some = np.flatnonzero((lines >= 0) & (similar > state.second))
             shares = np.minimum(similar, state.best)[some] - state.second[some]
-            np.add.at(self._cross, (lines[some], rows[some]), sign * shares)
+            # By places in the whole: NumPy adds at one index far faster than at pairs.
+            places = lines[some] * self._cross.shape[1] + rows[some]
+            np.add.at(self._cross.reshape(-1), places, sign * shares)
 
     def _count_all(self, similar: Floats, states: States, block: slice) -> None:
         """Counts similarities ``[samples, rows]`` of samples in states of theirs to a block."""

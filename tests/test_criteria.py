@@ -13,6 +13,7 @@ from skmm.criteria import (
     SecondMoment,
     VOptimality,
 )
+from skmm.numerics.gaussian import GaussianKernel
 from skmm.rounding.exchange import exchange
 from skmm.selection.select import select
 
@@ -25,6 +26,7 @@ MAKERS = {
     "full": lambda X, n: SecondMoment(X, n),
     "full, mean": lambda X, n: SecondMoment(X, n, mean=True),
     "fourth": lambda X, n: FourthMoment(X, n),
+    "fourth, told": lambda X, n: FourthMoment.of(GaussianKernel(X, 3.0), X, n),
     "coverage": lambda X, n: Coverage(X, n, sigma=1.5),
     "combined": lambda X, n: Combination([(1.0, SecondMoment(X, n)), (0.5, VOptimality(X, n))]),
 }

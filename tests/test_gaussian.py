@@ -83,6 +83,43 @@ def test_kernel_does_not_see_a_shift(rng):
     )
 
 
+def test_held_similarities_tell_inner_products(make, rng):
+    """To rounding of what is held; what is not held tells nothing."""
+    rows = unit(draw(rng, 40, 5))
+    kernel = make(rows, 1.0)
+    assert kernel.tells_products == kernel.holds
+    if kernel.holds:
+        near = 1e-14 if kernel._matrix.dtype == np.float64 else 3.1e-8
+        some, others = np.array([3, 0, 17]), np.array([5, 39])
+        for one, other in ((some, others), (some, slice(None)), (slice(2, 9), others)):
+            told, exact = kernel.products(one, other), rows[one] @ rows[other].T
+            np.testing.assert_allclose(told, exact, rtol=0, atol=near)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sigma"),
+    [
+        (np.eye(30), 0.05),  # similarities below the least number
+        (np.eye(30), 1e5),  # similarities that differ from 1 by rounding alone
+        (np.zeros((30, 2)), 1.0),
+    ],
+)
+def test_similarities_that_lost_the_products_do_not_tell_them(rows, sigma):
+    assert not GaussianKernel(rows, sigma).tells_products
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 1.2])
+def test_subsets_are_those_of_products(sigma, rng, monkeypatch):
+    """Of a pool held in single precision the default is the same, told or computed."""
+    rows = rng.standard_normal((80, 20))[rng.integers(0, 80, 1500)]
+    rows += 0.5 * rng.standard_normal(rows.shape)
+    monkeypatch.setattr("skmm.numerics.similarity._DOUBLE", 0)
+    told = select(rows, 150, rng=0, sigma=sigma)
+    monkeypatch.setattr(GaussianKernel, "tells_products", False)
+    computed = select(rows, 150, rng=0, sigma=sigma)
+    np.testing.assert_array_equal(told.indices, computed.indices)
+
+
 def test_samples_are_spread_from_the_middle_to_the_margin(rng):
     """Evenly by their rank in the distance from the mean, wherever they stand in the pool."""
     rows = draw(rng, 90, 3)

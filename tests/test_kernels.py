@@ -66,10 +66,13 @@ def pools():
 
 POOLS = pools()
 
+SINGLE = np.repeat(np.random.default_rng(4).standard_normal((2_900, 12)), 2, axis=0)
+"""Pairs of equal rows, so many that similarities are held in single precision."""
+
 
 def jobs():
     """Method and pool -> rows, budget and knobs of `skmm.select`."""
-    return {
+    small = {
         (method, *knobs.values(), pool, n): (
             G,
             n,
@@ -79,6 +82,7 @@ def jobs():
         for pool, G in POOLS.items()
         for n in (5, len(G) // 3)
     }
+    return small | {("skmm", "single", n): (SINGLE, n, {}) for n in (30, 600)}
 
 
 def subsets(folder, kernel, threads, jobs):

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from skmm.criteria.base import Criterion, Cross, Floats, Indices, blocks, gather
+from skmm.numerics.gaussian import GaussianKernel
 from skmm.numerics.inputs import check_budget, check_doubles
 from skmm.numerics.threads import large_product
 
@@ -35,11 +36,14 @@ class KernelDiscrepancy(Criterion):
 
     with :math:`\mu_S, \mu` the means of :math:`\phi` over subset and pool. The N×N kernel is never
     formed. Its n rows at the subset are held where they are no larger than the rows or 256 MB:
-    then a swap costs one new row, and trying all ``n (N - n)`` swaps costs no product at all. Rows
-    of samples that left, up to n/2, are held in what room is left, for some come back.
-    A subclass says what :math:`\kappa` is, and finds the vectors below in its cheapest way.
+    then a swap costs one new row, and trying all ``n (N - n)`` swaps costs no product at all. A new
+    row is a product with the pool or, where similarities tell it, a logarithm for each sample. Rows
+    of samples that left, up to n/2, are held in what room is left, for some come back, unless they
+    are told so cheaply. A subclass says what :math:`\kappa` is, and finds the vectors below in its
+    cheapest way.
 
     Attributes:
+        _similar: similarities of the rows that are held and tell their inner products, or ``None``.
         _own: :math:`\kappa(x_i^\top x_i)`, shape ``[N]``.
         _pull: mean of :math:`\kappa(x_i^\top x_j)` over the pool, shape ``[N]``.
         _push: the same over the subset, sum divided by n, shape ``[N]``.
@@ -49,6 +53,7 @@ class KernelDiscrepancy(Criterion):
         _room: how many of these are held.
     """
 
+    _similar: GaussianKernel | None = None
     _own: Floats
     _pull: Floats
     _push: Floats
@@ -108,12 +113,18 @@ class KernelDiscrepancy(Criterion):
         r"""Overwrites inner products by :math:`\kappa` of them."""
 
     def _kernel(self, some: Indices | slice, others: Indices | slice) -> Floats:
+        if self._similar is not None:
+            return self._apply(self._similar.products(some, others))
         return self._apply(self._rows[some] @ self._rows[others].T)
 
     def _kernel_rows(self, some: Indices) -> Floats:
         """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
         N, m = self._rows.shape
         out = np.empty((len(some), N))
+        if self._similar is not None:
+            for part in blocks(len(some), N):
+                out[part] = self._kernel(some[part], slice(None))
+            return out
         if len(some) <= _FEW:
             for block in blocks(N, 4 * m):
                 for line, row in zip(out, self._rows[some], strict=True):
@@ -137,7 +148,8 @@ class KernelDiscrepancy(Criterion):
         else:
             room = max(_HELD, N * m) // N - len(indices)
             self._held = self._kernel_rows(indices) if room >= 0 else None
-            self._left, self._room = {}, min(room, len(indices) // 2)
+            spare = len(indices) // 2 if self._similar is None else 0
+            self._left, self._room = {}, min(room, spare)
             self._place = np.zeros(N, dtype=np.intp)
             self._place[indices] = np.arange(len(indices))
         self.inside = np.zeros(N, dtype=bool)
@@ -231,6 +243,10 @@ class KernelDiscrepancy(Criterion):
         part._rows, part.inside = self._rows[rows], self.inside[rows]
         part._own, part._pull, part._push = self._own[rows], self._pull[rows], self._push[rows]
         # All rows of a shortlist are held, for any of them may come to be in the subset.
-        part._held, part._place = part._kernel(slice(None), slice(None)), np.arange(len(rows))
+        if self._similar is not None:
+            part._held, part._similar = self._kernel(rows, rows), None
+        else:
+            part._held = part._kernel(slice(None), slice(None))
+        part._place = np.arange(len(rows))
         part._on_shortlist = True
         return part

@@ -83,7 +83,11 @@ class Similarity(ABC):
         return matrix
 
     def _room(self) -> NDArray[np.floating]:
-        return np.empty((self.N, self.N), np.float64 if self.N**2 <= _DOUBLE else np.float32)
+        return np.empty((self.N, self.N), self._precision)
+
+    @property
+    def _precision(self) -> type[np.floating]:
+        return np.float64 if self.N**2 <= _DOUBLE else np.float32
 
     def _keep(self, matrix: NDArray[np.floating], one: slice, other: slice, halves: Floats) -> None:
         similar = self._apply(halves)

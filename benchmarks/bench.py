@@ -1,14 +1,17 @@
 """Times selections against the published recipe and a matrix product, and sketches against a copy.
 
-All sides of a ratio run in this process, one after the other, with the same threads unless their
-number is what is compared. Run as ``python benchmarks/bench.py --out figures/bench``; takes three
-to five minutes.
+All sides of a ratio run one after the other, with the same threads unless their number is what is
+compared: in this process, but for the default and its rivals on 10,000 rows, which have a process
+each, so that none finds memory that another was given before. Run as
+``python benchmarks/bench.py --out figures/bench``; takes four to six minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import multiprocessing
 import os
 import statistics
 import time
@@ -29,12 +32,20 @@ from skmm.selection.select import select
 from skmm.sketching import SKETCHES
 from skmm.spectrum import Spectrum
 from skmm_study.pools.synthetic import table1_mixture
+from skmm_study.text.compact import load_text_pool
 from skmm_study.theory.objective import unscaled_objective
+from skmm_study.trials.shortcuts import written_rows
 from skmm_study.vision.compact import load_cars_features
 
 N_SELECTED, SKETCH_SIZE = 80, 32
 CRITERIA = ("auto", "combined", "full", "fourth", "v-optimal", "diagonal")
 SHAPES = [(2000, 2400, 32), (512, 65_536, 256)]
+RIVALS = ("max_herding", "k_medoids")
+POOLS: dict[str, Callable[[], np.ndarray]] = {
+    "uniform numbers": lambda: np.random.default_rng(7).random((10_000, 400)),
+    "written groups": lambda: written_rows(10_000, 400, seed=0),
+    "BANKING77": lambda: load_text_pool("banking77").pool,
+}
 FIELDS = ["part", "name", "N", "r", "m", "dtype", "seconds", "repeats", "quantity", "value"]
 THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
@@ -140,6 +151,37 @@ def bench_criteria() -> list[dict[str, Any]]:
     return [*table, row | {"quantity": "n = 1000: over one product of the rows with themselves"}]
 
 
+def seconds_alone(pool: str, method: str) -> tuple[float, float]:
+    """Returns wall and processor time of the first large selection of a process."""
+    rows = POOLS[pool]()
+    select(rows[:300], 20, method=method, rng=0)  # warms the libraries up
+    begin, busy = time.perf_counter(), time.process_time()
+    select(rows, 1000, method=method, rng=0)
+    return time.perf_counter() - begin, time.process_time() - busy
+
+
+def bench_rivals(repeats: int = 3) -> list[dict[str, Any]]:
+    """Times the default against the slower of the two rivals that compare all pairs of rows."""
+    asked = list(itertools.product(range(repeats), POOLS, ("skmm", *RIVALS)))
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
+        times = processes.starmap(seconds_alone, [at[1:] for at in asked], chunksize=1)
+    found = dict(zip(asked, times, strict=True))
+    table = []
+    for pool, (kind, clock) in itertools.product(POOLS, enumerate(("wall", "processor"))):
+        rows = POOLS[pool]()
+        seconds = {
+            method: statistics.median(found[k, pool, method][kind] for k in range(repeats))
+            for method in ("skmm", *RIVALS)
+        }
+        slower = max(seconds[method] for method in RIVALS)
+        size = {"N": len(rows), "r": rows.shape[1], "m": rows.shape[1], "dtype": str(rows.dtype)}
+        quantity = f"{pool}, n = 1000: {clock} time over the slower rival's"
+        for method, taken in seconds.items():
+            row = {"part": "rivals", "name": method, **size, "seconds": taken, "repeats": repeats}
+            table.append(row | {"quantity": quantity, "value": taken / slower})
+    return table
+
+
 def bench_memory() -> list[dict[str, Any]]:
     """Measures the peak of memory of matching the whole second moment of a large pool."""
     N, m, n = 16_000, 256, 2000
@@ -186,7 +228,7 @@ def main() -> None:
     facts["torch"] = torch.__version__
     print(", ".join(f"{name} {value}" for name, value in facts.items()), "\n")
     table = bench_selection(options.recipe_repeats) + bench_criteria() + bench_threads()
-    table += bench_memory() + bench_sketches()
+    table += bench_rivals() + bench_memory() + bench_sketches()
     for row in table:
         seconds = f"{row['seconds'] * 1e3:10.1f} ms" if "seconds" in row else " " * 13
         shape = f"{row['N']} x {row['r']} -> {row['m']}"

@@ -115,7 +115,9 @@ class KernelDiscrepancy(Criterion):
     def _kernel(self, some: Indices | slice, others: Indices | slice) -> Floats:
         if self._similar is not None:
             return self._apply(self._similar.products(some, others))
-        return self._apply(self._rows[some] @ self._rows[others].T)
+        rows = self._rows[some]
+        # Of rows with themselves BLAS makes half of the products, if it is given one array.
+        return self._apply(rows @ (rows if others is some else self._rows[others]).T)
 
     def _kernel_rows(self, some: Indices) -> Floats:
         """Returns whole rows of the kernel, ``[len(some), N]``, without a temporary as large."""
@@ -243,10 +245,7 @@ class KernelDiscrepancy(Criterion):
         part._rows, part.inside = self._rows[rows], self.inside[rows]
         part._own, part._pull, part._push = self._own[rows], self._pull[rows], self._push[rows]
         # All rows of a shortlist are held, for any of them may come to be in the subset.
-        if self._similar is not None:
-            part._held, part._similar = self._kernel(rows, rows), None
-        else:
-            part._held = part._kernel(slice(None), slice(None))
-        part._place = np.arange(len(rows))
+        part._held, part._place = self._kernel(rows, rows), np.arange(len(rows))
+        part._similar = None
         part._on_shortlist = True
         return part
